@@ -1,0 +1,18 @@
+"""The web process: HTTP through Django, websockets through Channels."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "suite.settings")
+http = get_asgi_application()  # before anything that imports models
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from django.urls import path  # noqa: E402
+
+from suite.live.consumer import TopicConsumer  # noqa: E402
+
+websocket = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter([path("live/", TopicConsumer.as_asgi())])))
+application = ProtocolTypeRouter({"http": http, "websocket": websocket})

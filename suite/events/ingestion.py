@@ -1,0 +1,153 @@
+"""The one way in: validate, then store the events, the domains' rows and the pending marks in one transaction.
+
+HTTP, RabbitMQ and files all call `ingest`. An event is named by (source, id) for ever: the second time it comes it is
+a duplicate and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from suite.domain import EventType, event_types
+from suite.events import doorbell
+from suite.events.envelope import Envelope, Rejected, parse
+from suite.events.models import Event, PendingEvent
+
+ORDER_LOCK = 7_501_001  # PostgreSQL advisory lock: one transaction at a time gives out event ids
+
+
+class BacklogFull(Exception):
+    """More unhandled events wait than `SUITE_BACKLOG_LIMIT` allows; the sender should come back later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one item. `field` and `reason` are set where it was rejected."""
+
+    id: str
+    status: str  # accepted, duplicate or rejected
+    field: str = ""
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        row = {"id": self.id, "status": self.status}
+        return row | {"field": self.field, "reason": self.reason} if self.status == "rejected" else row
+
+
+def ingest(items: Iterable[object], *, priority: int = PendingEvent.INTERACTIVE) -> list[Result]:
+    """Take decoded CloudEvents, answer one `Result` each, in order. One bad item does not sink the others.
+
+    Raises `BacklogFull`, or `django.db.DatabaseError` where nothing was stored.
+    """
+    if doorbell.backlog() >= settings.BACKLOG_LIMIT:
+        raise BacklogFull
+    results: list[Result] = []
+    valid: list[tuple[int, Envelope]] = []
+    types = event_types()
+    for position, item in enumerate(items):
+        try:
+            envelope = checked(item, types)
+        except Rejected as error:
+            results.append(Result(given_id(item), "rejected", error.field, error.reason))
+            continue
+        results.append(Result(envelope.id, "accepted"))
+        valid.append((position, envelope))
+    for position in store(valid, priority):
+        results[position] = Result(results[position].id, "duplicate")
+    return results
+
+
+def checked(item: object, types: dict[str, EventType]) -> Envelope:
+    """The envelope with its data as the domain wants it stored. Raises `Rejected`."""
+    envelope = parse(item)
+    event_type = types.get(envelope.type)
+    if event_type is None:
+        raise Rejected("type", f"is not known; known types: {', '.join(sorted(types)) or 'none'}")
+    data = event_type.validate(envelope)
+    return Envelope(envelope.id, envelope.source, envelope.type, data, envelope.subject, envelope.time)
+
+
+def given_id(item: object) -> str:
+    value = item.get("id") if isinstance(item, dict) else None
+    return value[:200].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def store(envelopes: Sequence[tuple[int, Envelope]], priority: int) -> list[int]:
+    """Write what is new in one transaction and ring the bell after it; returns the positions of duplicates."""
+    if not envelopes:
+        return []
+    with transaction.atomic():
+        keep_order()
+        known = known_names([envelope for _, envelope in envelopes])
+        duplicates, fresh = [], []
+        now = timezone.now()
+        for position, envelope in envelopes:
+            name = (envelope.source, envelope.id)
+            if name in known:
+                duplicates.append(position)
+                continue
+            known.add(name)
+            fresh.append(as_row(envelope, now))
+        record(Event.objects.bulk_create(fresh), priority)
+    return duplicates
+
+
+def keep_order() -> None:
+    """Give out ids in the order of commits, so that a reader of `id > N` never misses one that commits late.
+
+    SQLite has one writer at a time anyway.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ORDER_LOCK])
+
+
+def known_names(envelopes: Sequence[Envelope]) -> set[tuple[str, str]]:
+    ids_by_source = defaultdict(list)
+    for envelope in envelopes:
+        ids_by_source[envelope.source].append(envelope.id)
+    return {
+        (source, event_id)
+        for source, ids in ids_by_source.items()
+        for event_id in Event.objects.filter(source=source, event_id__in=ids).values_list("event_id", flat=True)
+    }
+
+
+def as_row(envelope: Envelope, now: datetime) -> Event:
+    return Event(
+        source=envelope.source,
+        event_id=envelope.id,
+        type=envelope.type,
+        subject=envelope.subject,
+        time=envelope.time or now,
+        data=envelope.data,
+        received_at=now,
+    )
+
+
+def record(events: Sequence[Event], priority: int) -> None:
+    """The domains' rows and the pending marks of new events, in the transaction that stored them."""
+    types = event_types()
+    by_type: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        by_type[event.type].append(event)
+    for name, group in by_type.items():
+        writer = types[name].record if name in types else None
+        if writer is not None:
+            writer(group)
+    now = timezone.now()
+    marks = [
+        PendingEvent(event=event, priority=priority, available_at=now)
+        for event in events
+        if event.type in types and types[event.type].is_handled
+    ]
+    if marks:
+        PendingEvent.objects.bulk_create(marks)
+        transaction.on_commit(doorbell.ring_events)

@@ -1,0 +1,65 @@
+"""A release is weights + tokenizer + heads + calibration + the index generations built with them.
+
+It is named by the fingerprint of its checkpoint folder. At most one is active; everything that serves reads it here.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Release(models.Model):
+    class State(models.TextChoices):
+        CANDIDATE = "candidate"  # made, not serving
+        BUILDING = "building"  # its index generations are being built
+        ACTIVE = "active"  # serving
+        RETIRED = "retired"  # served before; kept for rollback
+        FAILED = "failed"  # could not be built or did not pass its gate; `message` says why
+
+    fingerprint = models.CharField(max_length=16, primary_key=True)  # first 16 hex digits of a SHA-256
+    path = models.CharField(max_length=500)  # checkpoint folder, relative to RELEASES_DIR or absolute
+    body = models.CharField(max_length=300)  # what it was made from
+    dimensions = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State, default=State.CANDIDATE)
+    message = models.TextField(blank=True)
+    metrics = models.JSONField(default=dict)  # {head: {metric: value}}
+    created_at = models.DateTimeField(auto_now_add=True)
+    activated_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["state"], condition=models.Q(state="active"), name="release_one_active")
+        ]
+
+    def __str__(self) -> str:
+        return self.fingerprint[:8]
+
+
+class Promotion(models.Model):
+    """One promotion or rollback, with its progress and the outcome of its gate; a worker carries it out."""
+
+    class State(models.TextChoices):
+        REQUESTED = "requested"
+        RUNNING = "running"
+        DONE = "done"
+        REFUSED = "refused"  # the gate said no; `message` says why, the old release goes on serving
+
+    release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="promotions")
+    previous = models.ForeignKey(Release, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    is_rollback = models.BooleanField(default=False)
+    state = models.CharField(max_length=10, choices=State, default=State.REQUESTED)
+    documents_done = models.PositiveIntegerField(default=0)
+    documents_total = models.PositiveIntegerField(default=0)
+    gate = models.JSONField(default=dict)  # {collection: {"documents", "expected", "recall"}}
+    override_reason = models.TextField(blank=True)
+    message = models.TextField(blank=True)
+    requested_by = models.CharField(max_length=150, blank=True)
+    requested_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{'rollback' if self.is_rollback else 'promotion'} to {self.release_id[:8]}"

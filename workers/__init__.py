@@ -1,0 +1,1 @@
+"""Celery's entry points: three to ten lines each. Only these processes load the encoder."""
