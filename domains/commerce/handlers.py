@@ -1,0 +1,54 @@
+"""What a worker does with the events of commerce. Light: the rows were written when the events came in, so all that
+is left is to tell the index which documents changed and the pages whose list changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from domains.commerce import services
+from domains.commerce.documents import COLLECTION, document_key
+from domains.commerce.models import Catalogue, Interaction
+from suite.domain import Handler
+from suite.events.models import Event
+from suite.index.services import touch
+from suite.live.broadcast import broadcast
+
+
+def index_items(events: Sequence[Event], prepared: Any) -> None:
+    """The documents of changed and removed items are to be written again."""
+    slugs = catalogue_slugs(events)
+    touch(COLLECTION, {document_key(slugs[event.data["catalogue"]], event.data["item_id"]) for event in events})
+
+
+def tell_pages(events: Sequence[Event], prepared: Any) -> None:
+    """Whoever did something sees a new list: by user, and by session."""
+    topics = set()
+    done = Interaction.objects.filter(event__in=[event.pk for event in events])
+    for slug, user, session in done.values_list("catalogue__slug", "user_key", "session_key"):
+        topics |= {user_topic(slug, user)} if user else set()
+        topics |= {session_topic(slug, session)} if session else set()
+    broadcast(topics)
+
+
+def user_topic(slug: str, user_key: str) -> str:
+    return f"commerce.user.{slug}.{user_key}"
+
+
+def session_topic(slug: str, session_key: str) -> str:
+    return f"commerce.session.{slug}.{session_key}"
+
+
+def catalogue_slugs(events: Sequence[Event]) -> dict[str, str]:
+    """The slug behind each catalogue name in the events' data, "" being the first one."""
+    ids = services.catalogue_ids(event.data["catalogue"] for event in events)
+    slugs = dict(Catalogue.objects.filter(pk__in=ids.values()).values_list("id", "slug"))
+    return {name: slugs[catalogue_id] for name, catalogue_id in ids.items()}
+
+
+HANDLERS = {
+    "commerce.item.changed": Handler(index_items),
+    "commerce.item.removed": Handler(index_items),
+    "commerce.interaction.recorded": Handler(tell_pages),
+}

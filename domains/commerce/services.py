@@ -1,0 +1,123 @@
+"""Writes of commerce: catalogues, items and interactions, in few statements whatever the number of rows.
+
+An item row shows its newest event by (time, source and id); an older one never overwrites a newer one, and a removal
+is a row like any other, so events in any order and number end in the same rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from django.db import connection
+
+from domains.commerce.models import Catalogue, Interaction, Item
+from suite.events.models import Event
+
+DEFAULT_CATALOGUE = "shop"
+ROWS_A_STATEMENT = 1_000
+SLUG = re.compile(r"[-a-zA-Z0-9_]{1,60}\Z")
+ITEM_COLUMNS = (
+    "catalogue_id", "key", "title", "description", "category", "brand", "price", "currency", "is_available",
+    "created_at", "attributes", "is_removed", "changed_at", "changed_by",
+)  # fmt: skip
+
+
+def is_slug(name: str) -> bool:
+    return SLUG.match(name) is not None
+
+
+def ensure_catalogue(slug: str, *, title: str = "", kind: str = "products") -> Catalogue:
+    """The catalogue of that name, made where it does not exist."""
+    title = title or slug.replace("-", " ").replace("_", " ").capitalize()
+    return Catalogue.objects.get_or_create(slug=slug, defaults={"title": title, "kind": kind})[0]
+
+
+def catalogue_ids(names: Iterable[str]) -> dict[str, int]:
+    """The id of each named catalogue, "" being the first one; a missing one is made."""
+    ids: dict[str, int] = {}
+    for slug, catalogue_id in Catalogue.objects.order_by("id").values_list("slug", "id"):
+        ids.setdefault("", catalogue_id)
+        ids[slug] = catalogue_id
+    for name in sorted(set(names) - ids.keys(), reverse=True):  # "" last: a named one made here is then the first
+        ids[name] = ids[""] if name == "" and "" in ids else ensure_catalogue(name or DEFAULT_CATALOGUE).pk
+        ids.setdefault("", ids[name])
+    return ids
+
+
+def record_items(events: Sequence[Event]) -> None:
+    ids = catalogue_ids(event.data["catalogue"] for event in events)
+    write_items([_item_row(event, ids[event.data["catalogue"]]) for event in events])
+
+
+def record_removals(events: Sequence[Event]) -> None:
+    ids = catalogue_ids(event.data["catalogue"] for event in events)
+    write_items([_removal_row(event, ids[event.data["catalogue"]]) for event in events])
+
+
+def _item_row(event: Event, catalogue_id: int) -> tuple[object, ...]:
+    data = event.data
+    created_at = data["created_at"]
+    return (
+        catalogue_id, data["item_id"], data["title"], data["description"], data["category"], data["brand"],
+        data["price"], data["currency"], data["available"],
+        datetime.fromisoformat(created_at) if created_at else None,
+        json.dumps(data["attributes"], ensure_ascii=False), False, event.time, f"{event.source} {event.event_id}",
+    )  # fmt: skip
+
+
+def _removal_row(event: Event, catalogue_id: int) -> tuple[object, ...]:
+    """A tombstone: empty fields, so that it looks the same whether the item's older events came before or after."""
+    name = f"{event.source} {event.event_id}"
+    return (catalogue_id, event.data["item_id"], "", "", "", "", None, "", False, None, "{}", True, event.time, name)
+
+
+def write_items(rows: Sequence[tuple[object, ...]]) -> None:
+    """Upsert rows of ITEM_COLUMNS; where several are for one item, and where one is stored, the newest stays."""
+    newest: dict[object, tuple[object, ...]] = {}
+    for row in rows:
+        held = newest.get(row[:2])
+        if held is None or row[-2:] > held[-2:]:
+            newest[row[:2]] = row
+    ordered = [newest[key] for key in sorted(newest)]  # two transactions lock rows in the same order
+    for start in range(0, len(ordered), ROWS_A_STATEMENT):
+        _upsert_items(ordered[start : start + ROWS_A_STATEMENT])
+
+
+def _upsert_items(rows: Sequence[tuple[object, ...]]) -> None:
+    table = Item._meta.db_table
+    collation = '"C"' if connection.vendor == "postgresql" else "BINARY"  # both compare code points, as Python does
+    places = f"({', '.join(['%s'] * len(ITEM_COLUMNS))})"
+    updates = ", ".join(f"{column} = excluded.{column}" for column in ITEM_COLUMNS[2:])
+    adapt = connection.ops.adapt_datetimefield_value
+    values = [adapt(value) if isinstance(value, datetime) else value for row in rows for value in row]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join(ITEM_COLUMNS)}) VALUES {', '.join([places] * len(rows))} "  # noqa: S608
+            f"ON CONFLICT (catalogue_id, key) DO UPDATE SET {updates} "
+            f"WHERE excluded.changed_at > {table}.changed_at OR (excluded.changed_at = {table}.changed_at "
+            f"AND excluded.changed_by COLLATE {collation} > {table}.changed_by COLLATE {collation})",
+            values,
+        )
+
+
+def record_interactions(events: Sequence[Event]) -> None:
+    ids = catalogue_ids(event.data["catalogue"] for event in events)
+    Interaction.objects.bulk_create(_interaction(event, ids[event.data["catalogue"]]) for event in events)
+
+
+def _interaction(event: Event, catalogue_id: int) -> Interaction:
+    data = event.data
+    timestamp = data["timestamp"]
+    return Interaction(
+        event_id=event.pk,
+        catalogue_id=catalogue_id,
+        user_key=data["user_id"],
+        session_key=data["session_id"],
+        item_key=data["item_id"],
+        kind=data["kind"],
+        value=data["value"],
+        timestamp=datetime.fromisoformat(timestamp) if timestamp else event.time,
+    )
