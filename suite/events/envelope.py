@@ -38,12 +38,16 @@ class Envelope:
 
 def parse(item: object) -> Envelope:
     """The envelope of one decoded JSON value. Raises `Rejected`."""
+    if isinstance(item, Rejected):  # it was found bad before it came here
+        raise item
     if not isinstance(item, dict):
         raise Rejected("event", f"must be a JSON object, not {kind_of(item)}")
     version = item.get("specversion", "1.0")
     if version != "1.0":
         raise Rejected("specversion", "must be '1.0'")
     data = item.get("data")
+    if data is None and "data_base64" in item:
+        raise Rejected("data_base64", "is not taken; send the data as a JSON object in `data`")
     if not isinstance(data, dict):
         raise Rejected("data", f"must be a JSON object, not {kind_of(data)}")
     check_size(data)
@@ -113,8 +117,17 @@ def check_size(data: dict[str, Any]) -> None:
         raise Rejected("data", "holds NaN or an infinite number, which is not JSON") from None
     if size > settings.MAX_EVENT_BYTES:
         raise Rejected("data", f"is {size:,} bytes, the limit is {settings.MAX_EVENT_BYTES:,}")
-    if "\\u0000" in encoded:
+    if "\\u0000" in encoded and holds_nul(data):
         raise Rejected("data", "holds a NUL character, which cannot be stored")
+
+
+def holds_nul(value: object) -> bool:
+    """Whether a text or a name anywhere in the value holds a NUL; its depth is checked already."""
+    if isinstance(value, dict):
+        return any("\x00" in name or holds_nul(child) for name, child in value.items())
+    if isinstance(value, list):
+        return any(holds_nul(child) for child in value)
+    return isinstance(value, str) and "\x00" in value
 
 
 def depth_of(value: object) -> int:
