@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable
 
 from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
+from channels.layers import BaseChannelLayer, get_channel_layer
 from django.core import signing
 from django.db import connection, transaction
 from django.utils import timezone
@@ -18,6 +18,7 @@ from suite.live.models import Topic
 
 log = logging.getLogger(__name__)
 SALT = "suite.live.topic"
+BATCH = 1_000  # topics in one statement
 
 
 def broadcast(topics: Iterable[str]) -> None:
@@ -26,7 +27,9 @@ def broadcast(topics: Iterable[str]) -> None:
     if not names:
         return
     with transaction.atomic():
-        sequences = _advance(names)
+        sequences: dict[str, int] = {}
+        for start in range(0, len(names), BATCH):
+            sequences |= _advance(names[start : start + BATCH])
         transaction.on_commit(lambda: _ring(sequences))
 
 
@@ -51,12 +54,15 @@ def _ring(sequences: dict[str, int]) -> None:
     layer = get_channel_layer()
     if layer is None:
         return
+    try:
+        async_to_sync(_send)(layer, sequences)
+    except Exception as error:  # a layer that is down must not undo a commit
+        log.warning("pages were not rung (%s); their heartbeat will find the news", type(error).__name__)
+
+
+async def _send(layer: BaseChannelLayer, sequences: dict[str, int]) -> None:
     for topic, sequence in sequences.items():
-        try:
-            async_to_sync(layer.group_send)(group(topic), {"type": "topic.moved", "topic": topic, "sequence": sequence})
-        except Exception as error:  # a layer that is down must not undo a commit
-            log.warning("pages were not rung (%s); their heartbeat will find the news", type(error).__name__)
-            return
+        await layer.group_send(group(topic), {"type": "topic.moved", "topic": topic, "sequence": sequence})
 
 
 def group(topic: str) -> str:

@@ -4,7 +4,7 @@ from django.db import models
 
 
 class Topic(models.Model):
-    name = models.CharField(max_length=200, primary_key=True)
+    name = models.CharField(max_length=300, primary_key=True)  # holds a prefix and an id of 200 characters
     sequence = models.BigIntegerField(default=0)
     changed_at = models.DateTimeField()
 

@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Topic',
             fields=[
-                ('name', models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ('name', models.CharField(max_length=300, primary_key=True, serialize=False)),
                 ('sequence', models.BigIntegerField(default=0)),
                 ('changed_at', models.DateTimeField()),
             ],
