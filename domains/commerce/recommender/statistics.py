@@ -1,0 +1,198 @@
+"""What a log of interactions says of items: popularity, and the items that go with each item.
+
+Neighbours carry several columns, so that a blend can learn which kind of "together" matters in this shop:
+
+- `next`: how often b came after a (within a window of the same user's sequence), out of all that came after a.
+- `near`: cosine of the same window in both directions.
+- `people`: cosine over the users who had both, whatever the order.
+
+A pair counts less with every step between the two, with the time between them and with its own age. Everything is
+computed with sparse matrices: a full rebuild takes seconds, so there is no incremental state that could drift.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+
+from domains.commerce.recommender.log import KINDS, InteractionLog
+from domains.commerce.recommender.sources import Neighbours
+
+COLUMNS = ("next", "near", "people")
+DAY = 86_400.0
+CHUNK = 400_000  # interactions whose pairs are held at once: bounds the memory
+PACKING = 1  # the version of `pack`
+BLOCK = 2_000  # items whose neighbours are cut at once
+
+
+@dataclass(frozen=True)
+class StatisticsSettings:
+    """Steps, days and counts. `window` and `people` bound the work: pairs an interaction, items a user."""
+
+    neighbours: int = 250  # kept an item
+    window: int = 20
+    step_decay: float = 0.9  # a pair one step further apart counts this much
+    gap_days: float = 60.0  # a pair this far apart in time counts 1/e
+    half_life_days: float = 120.0  # a pair this old counts half
+    popularity_half_life_days: float = 30.0
+    prior_count: float = 20.0  # added to the count of a, so that rare items are not sure of anything
+    people: int = 200  # the newest items of a user that enter `people`
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Neighbours of every item as CSR arrays, best first, and popularity. A `StatisticsSource` in memory.
+
+    `popularities` float32 (n,); item i has the neighbours `indices[indptr[i]:indptr[i + 1]]` with `weights` float32
+    (len(indices), len(COLUMNS)).
+    """
+
+    item_keys: Sequence[str]
+    popularities: np.ndarray
+    indptr: np.ndarray
+    indices: np.ndarray
+    weights: np.ndarray
+
+    @cached_property
+    def codes(self) -> dict[str, int]:
+        return {key: code for code, key in enumerate(self.item_keys)}
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """Item codes by popularity, most popular first, ties by code; never seen items are left out."""
+        order = np.lexsort((np.arange(len(self.popularities)), -self.popularities))
+        return order[self.popularities[order] > 0]
+
+    def of(self, code: int) -> Neighbours:
+        part = slice(self.indptr[code], self.indptr[code + 1])
+        return Neighbours([self.item_keys[item] for item in self.indices[part]], self.weights[part])
+
+    def neighbours(self, keys: Sequence[str]) -> dict[str, Neighbours]:
+        return {key: self.of(self.codes[key]) for key in keys if key in self.codes}
+
+    def popular(self, m: int) -> list[tuple[str, float]]:
+        return [(self.item_keys[code], float(self.popularities[code])) for code in self.order[:m]]
+
+    def popularity(self, keys: Sequence[str]) -> dict[str, float]:
+        return {key: float(self.popularities[self.codes[key]]) for key in keys if key in self.codes}
+
+    def rows(self) -> Iterator[tuple[str, float, bytes]]:
+        """(item key, popularity, packed neighbours) of every item that was ever seen: what a database row holds."""
+        for code in np.flatnonzero((self.popularities > 0) | (np.diff(self.indptr) > 0)):
+            yield self.item_keys[int(code)], float(self.popularities[code]), pack(self.of(int(code)))
+
+
+def build_statistics(
+    log: InteractionLog, *, now: float | None = None, settings: StatisticsSettings | None = None
+) -> Statistics:
+    """Statistics of a log as seen at `now` (Unix seconds; default: its last interaction). Dismissals do not count."""
+    settings = settings or StatisticsSettings()
+    log = log.select(log.kinds != KINDS.index("dismiss"))
+    n = len(log.item_keys)
+    now = float(log.timestamps.max(initial=0.0)) if now is None else now
+    ages = np.maximum(now - log.timestamps, 0.0) / DAY
+    popularities = np.bincount(log.items, 0.5 ** (ages / settings.popularity_half_life_days), minlength=n)
+    indptr, indices, weights = cut(columns_of(log, ages, settings), n, settings.neighbours)
+    return Statistics(log.item_keys, popularities.astype(np.float32), indptr, indices, weights)
+
+
+def columns_of(log: InteractionLog, ages: np.ndarray, settings: StatisticsSettings) -> list[Callable[[slice], Any]]:
+    """One function a column of `COLUMNS`: it gives the sparse rows of a slice of items, weights from 0 to about 1."""
+    forward = following(log, ages, settings)
+    both = (forward + forward.T).tocsr()
+    sets = user_sets(log, settings.people)
+    ahead = sparse.diags_array(1.0 / (np.asarray(forward.sum(axis=1)).ravel() + settings.prior_count))
+    near = sparse.diags_array(1.0 / np.sqrt(np.asarray(both.sum(axis=1)).ravel() + settings.prior_count))
+    owners = sparse.diags_array(1.0 / np.sqrt(np.asarray(sets.sum(axis=0)).ravel() + settings.prior_count))
+    forward = (ahead @ forward).tocsr()
+    both = (near @ both @ near).tocsr()
+    scaled = (sets @ owners).tocsr()
+    by_item = scaled.T.tocsr()
+    return [lambda part: forward[part], lambda part: both[part], lambda part: by_item[part] @ scaled]
+
+
+def following(log: InteractionLog, ages: np.ndarray, settings: StatisticsSettings) -> Any:
+    """Sparse (n, n): how much b (column) followed a (row) in the sequences of the log."""
+    n = len(log.item_keys)
+    total = sparse.csr_array((n, n), dtype=np.float32)
+    for first in range(0, len(log), CHUNK):
+        part = slice(first, first + CHUNK + settings.window)
+        users, items, times, age = log.users[part], log.items[part], log.timestamps[part], ages[part]
+        pairs = []
+        for step in range(1, settings.window + 1):
+            stop = min(CHUNK, len(users) - step)  # a pair belongs to the chunk of its first item
+            if stop <= 0:
+                break
+            a, b = np.arange(stop), np.arange(step, stop + step)
+            kept = (users[a] == users[b]) & (items[a] != items[b])
+            a, b = a[kept], b[kept]
+            gap = (times[b] - times[a]) / DAY
+            weight = settings.step_decay ** (step - 1) * np.exp(-gap / settings.gap_days)
+            pairs.append((items[a], items[b], weight * 0.5 ** (age[b] / settings.half_life_days)))
+        if pairs:
+            rows, columns, weights = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+            total = total + sparse.csr_array((weights.astype(np.float32), (rows, columns)), shape=(n, n))
+    return total
+
+
+def user_sets(log: InteractionLog, newest: int) -> Any:
+    """Sparse 0/1 (users, items): who had what, each user's newest interactions only."""
+    recent = log.select(log.positions_from_end() < newest)
+    shape = (len(log.user_keys), len(log.item_keys))
+    sets = sparse.csr_array((np.ones(len(recent), np.float32), (recent.users, recent.items)), shape=shape)
+    sets.data[:] = 1.0
+    return sets
+
+
+def cut(columns: Sequence[Callable[[slice], Any]], n: int, keep: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The best `keep` neighbours of every item by the sum of its columns, each scaled to the item's largest weight."""
+    counts, indices, weights = [], [], []
+    for first in range(0, n, BLOCK):
+        part = slice(first, min(first + BLOCK, n))
+        blocks = [column(part).tocsr() for column in columns]
+        union = sum(abs(block) for block in blocks).tocoo()
+        rows, items = union.row.astype(np.int64), union.col.astype(np.int64)
+        kept = rows + first != items
+        rows, items = rows[kept], items[kept]
+        table = np.stack([np.asarray(block[rows, items]).ravel() for block in blocks], axis=1)  # (pairs, columns)
+        largest = np.zeros((part.stop - first, len(columns)), np.float32)
+        np.maximum.at(largest, rows, table)
+        order = np.lexsort((items, -(table / np.maximum(largest[rows], 1e-12)).sum(axis=1), rows))
+        sizes = np.bincount(rows, minlength=part.stop - first)
+        rank = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        best = order[rank < keep]
+        counts.append(np.minimum(sizes, keep))
+        indices.append(items[best].astype(np.int32))
+        weights.append(table[best].astype(np.float32))
+    if not counts:
+        return np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros((0, len(columns)), np.float32)
+    return np.concatenate(([0], np.cumsum(np.concatenate(counts)))), np.concatenate(indices), np.concatenate(weights)
+
+
+def pack(neighbours: Neighbours) -> bytes:
+    """Neighbours as bytes for one database row: a header, float16 weights by column, UTF-8 keys parted by NUL."""
+    count, columns = neighbours.weights.shape
+    largest = np.maximum(neighbours.weights.max(axis=0, initial=0.0), 1e-12).astype("<f4")
+    halves = (neighbours.weights / largest).astype("<f2")  # scaled, so that small weights keep their digits
+    header = struct.pack("<BBI", PACKING, columns, count)
+    return header + largest.tobytes() + halves.T.tobytes() + "\0".join(neighbours.keys).encode()
+
+
+def unpack(packed: bytes) -> Neighbours:
+    """What `pack` wrote. Empty bytes are no neighbours. Raises ValueError where the bytes are of another version."""
+    if not packed:
+        return Neighbours([], np.zeros((0, len(COLUMNS)), np.float32))
+    version, columns, count = struct.unpack_from("<BBI", packed)
+    if version != PACKING or columns != len(COLUMNS):
+        raise ValueError(f"neighbours: packed by version {version} with {columns} columns; build the statistics again")
+    start = struct.calcsize("<BBI")
+    largest = np.frombuffer(packed, "<f4", columns, start)
+    halves = np.frombuffer(packed, "<f2", columns * count, start + 4 * columns).reshape(columns, count)
+    keys = packed[start + 4 * columns + 2 * columns * count :].decode()
+    return Neighbours(keys.split("\0") if count else [], halves.T.astype(np.float32) * largest)
