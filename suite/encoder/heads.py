@@ -1,0 +1,162 @@
+"""Heads: from unit vectors to calibrated probabilities. No torch in here.
+
+A head is a linear layer on features of the vectors, and a temperature. It is fitted by regularised logistic regression
+on frozen vectors; the strength of the regularisation and the temperature are chosen on one half of the validation
+examples, and the metrics are measured on the other half, which nothing was chosen on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from suite.encoder.metrics import METRICS, evaluate, negative_log_likelihood
+
+CLASSIFICATION, PAIR = "classification", "pair"
+STRENGTHS = (0.0003, 0.003, 0.03, 0.3)  # inverse of the L2 penalty, on standardised features
+TEMPERATURES = (0.05, 20.0)
+
+Pair = tuple[str, str]
+Example = tuple[str | Pair, str]  # (text, label), or for a pair head ((text, other), label)
+
+
+class HeadMissing(LookupError):
+    """The encoder was made without this head; the message names those that it has."""
+
+    def __init__(self, name: str, existing: Sequence[str]) -> None:
+        super().__init__(f"this release has no head {name!r}; it has: {', '.join(sorted(existing)) or 'none'}")
+        self.name = name
+
+
+class HeadError(ValueError):
+    """Examples that no head can be fitted on; the message names the head and what is wrong with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSpec:
+    """What a head decides. `labels` is the class order for ever; a pair head has two, the right one last."""
+
+    name: str
+    kind: str  # CLASSIFICATION or PAIR
+    labels: tuple[str, ...]
+    primary_metric: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in {CLASSIFICATION, PAIR}:
+            raise HeadError(f"head {self.name}: kind must be {CLASSIFICATION} or {PAIR}, not {self.kind!r}")
+        if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
+            raise HeadError(f"head {self.name}: labels must be two or more different names")
+        if self.kind == PAIR and len(self.labels) != 2:
+            raise HeadError(f"head {self.name}: a pair head has two labels, the right one last")
+        if self.primary_metric not in METRICS:
+            raise HeadError(f"head {self.name}: primary_metric must be one of {', '.join(METRICS)}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """A fitted head: k classes over f features."""
+
+    spec: HeadSpec
+    weight: np.ndarray  # (k, f) float32
+    bias: np.ndarray  # (k,) float32
+    temperature: float = 1.0
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        return features @ self.weight.T + self.bias  # (n, f) @ (f, k) -> (n, k)
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, float32 (n, k), of features (n, f)."""
+        return softmax(self.logits(features) / self.temperature, axis=1).astype(np.float32)
+
+
+class Embedder(Protocol):
+    """What a head is fitted on: anything that turns texts into unit vectors, float32 (n, d)."""
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray: ...
+
+
+def features_of(embedder: Embedder, kind: str, inputs: Sequence[str | Pair]) -> np.ndarray:
+    """Features of texts, (n, d): their vectors; or of pairs, (n, 2d + 1): u*v, |u-v| and their cosine."""
+    if kind == CLASSIFICATION:
+        return embedder.embed([text for text in inputs if isinstance(text, str)])
+    pairs = [pair for pair in inputs if not isinstance(pair, str)]
+    vectors = embedder.embed([text for pair in pairs for text in pair])  # (2n, d)
+    u, v = vectors[0::2], vectors[1::2]
+    product = u * v
+    return np.hstack([product, np.abs(u - v), product.sum(axis=1, keepdims=True)])
+
+
+def fit_head(
+    embedder: Embedder, spec: HeadSpec, train: Sequence[Example], validation: Sequence[Example], seed: int = 0
+) -> tuple[Head, dict[str, float]]:
+    """The head that fits `train`, calibrated, and its metrics on held-out examples. Raises `HeadError`.
+
+    Temperature scaling after Guo et al., On Calibration of Modern Neural Networks, 2017.
+    """
+    y_train = class_indices(spec, train, "training")
+    y_held = class_indices(spec, validation, "validation")
+    absent = [label for index, label in enumerate(spec.labels) if index not in y_train]
+    if absent:
+        raise HeadError(f"head {spec.name}: no training example is labelled {', '.join(absent)}")
+    if len(validation) < 2:
+        raise HeadError(f"head {spec.name}: needs at least 2 validation examples, got {len(validation)}")
+    x_train = features_of(embedder, spec.kind, [inputs for inputs, _ in train])
+    x_held = features_of(embedder, spec.kind, [inputs for inputs, _ in validation])
+    chosen, measured = halves(y_held, seed)
+    candidates = [fit(spec, x_train, y_train, strength) for strength in STRENGTHS]
+    calibrated = [calibrate(head, x_held[chosen], y_held[chosen]) for head in candidates]
+    head = min(calibrated, key=lambda head: negative_log_likelihood(head.probabilities(x_held[chosen]), y_held[chosen]))
+    metrics = evaluate(head.probabilities(x_held[measured]), y_held[measured])
+    return head, metrics | {"train": float(len(train)), "validation": float(len(measured))}
+
+
+def class_indices(spec: HeadSpec, examples: Sequence[Example], which: str) -> np.ndarray:
+    """The class index of each example, int64 (n,). Raises `HeadError` where a label or an input does not fit."""
+    order = {label: index for index, label in enumerate(spec.labels)}
+    wanted = str if spec.kind == CLASSIFICATION else tuple
+    for number, (inputs, label) in enumerate(examples):
+        if label not in order:
+            raise HeadError(f"head {spec.name}: {which} example {number} has a label that is not in its labels")
+        if not isinstance(inputs, wanted) or (wanted is tuple and len(inputs) != 2):
+            shape = "a text" if wanted is str else "a pair of texts"
+            raise HeadError(f"head {spec.name}: {which} example {number} must be {shape}")
+    return np.array([order[label] for _, label in examples], dtype=np.int64)
+
+
+def halves(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two disjoint halves of 0..n-1, each with its share of every class."""
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    return np.sort(by_class[0::2]), np.sort(by_class[1::2])
+
+
+def fit(spec: HeadSpec, features: np.ndarray, labels: np.ndarray, strength: float) -> Head:
+    """Logistic regression on standardised features; the scaling is folded into the weights."""
+    scaler = StandardScaler().fit(features)
+    model = LogisticRegression(C=strength, max_iter=2_000).fit(scaler.transform(features), labels)
+    weight, bias = model.coef_, model.intercept_
+    if len(spec.labels) == 2:  # one row of log odds; the first class's logit is 0
+        weight, bias = np.vstack([np.zeros_like(weight), weight]), np.array([0.0, bias[0]])
+    weight = weight / scaler.scale_
+    bias = bias - weight @ scaler.mean_
+    return Head(spec, weight.astype(np.float32), bias.astype(np.float32))
+
+
+def calibrate(head: Head, features: np.ndarray, labels: np.ndarray) -> Head:
+    """The same head with the temperature that makes `labels` most likely."""
+    logits = head.logits(features)
+    rows = np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        return float(-log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean())
+
+    bounds = tuple(np.log(TEMPERATURES))
+    temperature = float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    return Head(head.spec, head.weight, head.bias, round(temperature, 6))
