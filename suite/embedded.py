@@ -13,8 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from celery import beat
-from celery.concurrency.base import apply_target
-from celery.concurrency.thread import ApplyResult, TaskPool
+from celery.concurrency.base import BasePool, apply_target
 from celery.worker import WorkController
 from django.conf import settings
 
@@ -23,32 +22,33 @@ from suite.celery import app
 THREADS = {"interactive": 2}  # of a queue; one where it is not named
 
 
-class QueueThreads(TaskPool):
-    """A Celery pool with an executor for each queue; the queue is the second word of the task's name."""
+class QueueThreads(BasePool):
+    """A Celery pool with threads for each queue; the queue is the second word of the task's name."""
+
+    body_can_be_buffer = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.executors = {name: ThreadPoolExecutor(THREADS.get(name, 1), f"worker-{name}") for name in settings.QUEUES}
         self.running: set[Future[Any]] = set()
 
-    def on_apply(
+    def on_apply(  # type: ignore[override]
         self,
         target: Callable[..., Any],
-        args: tuple[Any, ...] | None = None,
+        args: tuple[Any, ...],
         kwargs: dict[str, Any] | None = None,
         callback: Callable[..., Any] | None = None,
         accept_callback: Callable[..., Any] | None = None,
         **_: Any,
-    ) -> ApplyResult:
-        task_name: str = args[0] if args else ""
-        executor = self.executors.get(task_name.split(".")[1], self.executor)
-        future = executor.submit(apply_target, target, args, kwargs, callback, accept_callback)
+    ) -> Future[Any]:
+        queue = str(args[0]).split(".")[1]  # args[0] is the task's name, workers.<queue>.<function>
+        future = self.executors[queue].submit(apply_target, target, args, kwargs, callback, accept_callback)
         self.running.add(future)
         future.add_done_callback(self.running.discard)
-        return ApplyResult(future)
+        return future
 
     def on_stop(self) -> None:
-        for executor in [*self.executors.values(), self.executor]:
+        for executor in self.executors.values():
             executor.shutdown(wait=False, cancel_futures=True)
 
 
@@ -66,7 +66,7 @@ class EmbeddedWorkers:
             without_gossip=True,
             without_heartbeat=True,
         )
-        self.beat = beat.Service(app, scheduler_cls="celery.beat:Scheduler")  # intervals only: nothing to keep on disk
+        self.beat = beat.Service(app, scheduler_cls=beat.Scheduler)  # intervals only: nothing to keep on disk
         self.threads = [
             threading.Thread(target=self.controller.start, name="worker", daemon=True),
             threading.Thread(target=self.beat.start, name="beat", daemon=True),
@@ -83,6 +83,7 @@ class EmbeddedWorkers:
         self.controller.stop()
         for thread in self.threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        while self.controller.pool.running and time.monotonic() < deadline:
+        pool = self.controller.pool
+        while isinstance(pool, QueueThreads) and pool.running and time.monotonic() < deadline:
             time.sleep(0.05)
-        return not self.controller.pool.running
+        return not (isinstance(pool, QueueThreads) and pool.running)

@@ -213,7 +213,7 @@ DATABASES = {"default": database(DATABASE_URL)}
 # Celery: messages are doorbells, so nothing here has to survive ---------------------------------------------
 BROKER_URL = env_url("SUITE_BROKER_URL", ("amqp", "amqps", "pyamqp", "memory"))
 IS_EMBEDDED = not BROKER_URL or BROKER_URL.startswith("memory")
-CELERY_BROKER_URL = BROKER_URL or "memory://"
+CELERY_BROKER_URL = BROKER_URL or "memory://localhost"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

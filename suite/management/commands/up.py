@@ -50,9 +50,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # the encoder's threads share the cores with the pages
+        port = port_number(options["port"])
         lock = lock_state()
-        listener = listen(options["host"], options["port"])
-        address = f"http://{'localhost' if is_loopback(options['host']) else options['host']}:{listener.getsockname()[1]}"
+        listener = listen(options["host"], port)
+        name = "localhost" if is_loopback(options["host"]) else options["host"]
+        address = f"http://{name}:{listener.getsockname()[1]}"
         note_address(lock, address)
         is_demo = not options["no_sample"]
         try:
@@ -82,10 +84,17 @@ class Command(BaseCommand):
         return True
 
     def serve(self, listener: socket.socket, address: str, is_demo: bool, has_login: bool) -> None:
-        config = uvicorn.Config(
-            "suite.asgi:application", lifespan="off", log_config=None, timeout_graceful_shutdown=2, access_log=False
+        settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                "suite.asgi:application",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=2,
+            )
         )
-        server = uvicorn.Server(config)
         workers = EmbeddedWorkers()
         workers.start()
         threading.Thread(
@@ -150,7 +159,7 @@ def lock_state() -> IO[str]:
         free = shutil.disk_usage(folder).free
         lock = (folder / "up.lock").open("a+")
     except OSError as error:
-        raise CommandError(f"The state folder {folder} cannot be written ({error.strerror}); set SUITE_STATE.") from error
+        raise CommandError(f"The folder {folder} cannot be written ({error.strerror}); set SUITE_STATE.") from error
     if free < FREE_BYTES:
         raise CommandError(f"The disk of {folder} has {free >> 20} MiB free; Suite needs {FREE_BYTES >> 20} MiB.")
     try:
@@ -158,7 +167,7 @@ def lock_state() -> IO[str]:
     except OSError as error:
         lock.seek(0)
         holder = lock.read().strip() or "another process"
-        raise CommandError(f"Suite already runs on {folder} ({holder}). Stop it, or set another SUITE_STATE.") from error
+        raise CommandError(f"Suite already runs on {folder} ({holder}); stop it, or set SUITE_STATE.") from error
     return lock
 
 
@@ -168,12 +177,16 @@ def note_address(lock: IO[str], address: str) -> None:
     lock.flush()
 
 
-def listen(host: str, port: str) -> socket.socket:
+def port_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65_536):
+        raise CommandError(f"PORT={text!r} is not a port: use a whole number from 1 to 65535, or 0 for any free one.")
+    return int(text)
+
+
+def listen(host: str, port: int) -> socket.socket:
     """A bound socket, made first, so that a taken port is known before anything is prepared."""
-    if not (port.isascii() and port.isdigit() and int(port) < 65_536):
-        raise CommandError(f"PORT={port!r} is not a port: use a whole number from 1 to 65535, or 0 for any free one.")
     try:
-        family, kind, protocol, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(target)
