@@ -5,6 +5,9 @@ It is named by the fingerprint of its checkpoint folder. At most one is active; 
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from django.conf import settings
 from django.db import models
 
 
@@ -20,6 +23,7 @@ class Release(models.Model):
     path = models.CharField(max_length=500)  # checkpoint folder, relative to RELEASES_DIR or absolute
     body = models.CharField(max_length=300)  # what it was made from
     dimensions = models.PositiveIntegerField()
+    recipe = models.CharField(max_length=16, blank=True, db_index=True)  # digest of body, head declarations, examples
     state = models.CharField(max_length=10, choices=State, default=State.CANDIDATE)
     message = models.TextField(blank=True)
     metrics = models.JSONField(default=dict)  # {head: {metric: value}}
@@ -35,6 +39,11 @@ class Release(models.Model):
     def __str__(self) -> str:
         return self.fingerprint[:8]
 
+    @property
+    def folder(self) -> Path:
+        """The checkpoint folder."""
+        return settings.RELEASES_DIR / self.path
+
 
 class Promotion(models.Model):
     """One promotion or rollback, with its progress and the outcome of its gate; a worker carries it out."""
@@ -49,6 +58,7 @@ class Promotion(models.Model):
     previous = models.ForeignKey(Release, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     is_rollback = models.BooleanField(default=False)
     state = models.CharField(max_length=10, choices=State, default=State.REQUESTED)
+    failures = models.PositiveSmallIntegerField(default=0)  # unexpected ones; after some it is refused
     documents_done = models.PositiveIntegerField(default=0)
     documents_total = models.PositiveIntegerField(default=0)
     gate = models.JSONField(default=dict)  # {collection: {"documents", "expected", "recall"}}

@@ -1,0 +1,54 @@
+"""The encoders of this worker process: each loaded once, at most two at a time. Imports torch: for workers only."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from django.conf import settings
+
+from suite.encoder.checkpoint import CheckpointError
+from suite.encoder.model import Encoder
+from suite.releases import selectors
+from suite.releases.models import Release
+
+LIMIT = 2  # the active release, and the one that is being promoted
+
+_lock = threading.Lock()  # held while loading, too: two threads never load the same encoder twice
+_loaded: OrderedDict[str, Encoder] = OrderedDict()
+
+
+class NoRelease(Exception):
+    """There is no such release, or none is active yet."""
+
+
+def encoder_for(fingerprint: str) -> Encoder:
+    """The encoder of a release. Raises `NoRelease`, or `CheckpointError` where its folder is missing or corrupt."""
+    with _lock:
+        if fingerprint in _loaded:
+            _loaded.move_to_end(fingerprint)
+            return _loaded[fingerprint]
+        release = Release.objects.filter(pk=fingerprint).first()
+        if release is None:
+            raise NoRelease(f"there is no release {fingerprint}")
+        encoder = Encoder.load(str(release.folder), threads=settings.ENCODER_THREADS)
+        if encoder.fingerprint != fingerprint:
+            raise CheckpointError(f"{release.folder}: holds release {encoder.fingerprint} instead of {fingerprint}")
+        _loaded[fingerprint] = encoder
+        while len(_loaded) > LIMIT:
+            _loaded.popitem(last=False)
+        return encoder
+
+
+def active_encoder() -> Encoder:
+    """The encoder of the active release. Raises `NoRelease` until there is one."""
+    release = selectors.active()
+    if release is None:
+        raise NoRelease("no release is active yet; `manage.py release` makes the first one")
+    return encoder_for(release.fingerprint)
+
+
+def forget() -> None:
+    """Drop every loaded encoder."""
+    with _lock:
+        _loaded.clear()

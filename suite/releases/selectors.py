@@ -1,0 +1,37 @@
+"""Reads of releases for everybody: no torch."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from suite.releases.models import Promotion, Release
+
+OUTSTANDING = (Promotion.State.REQUESTED, Promotion.State.RUNNING)
+
+
+class NoSuchRelease(LookupError):
+    """A name that is no release's, or several releases'; the message says which there are."""
+
+
+def active() -> Release | None:
+    """The release that serves; None until the first one is made."""
+    return Release.objects.filter(state=Release.State.ACTIVE).first()
+
+
+def find(name: str) -> Release:
+    """The release with this fingerprint or this beginning of it. Raises `NoSuchRelease`."""
+    found = list(Release.objects.filter(fingerprint__startswith=name.lower())[:2]) if name else []
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(release.fingerprint for release in Release.objects.all()[:10]) or "none"
+    raise NoSuchRelease(f"{'several releases' if found else 'no release'} begin with {name!r}; there are: {known}")
+
+
+def rollback_target() -> Release | None:
+    """The release that served before the active one."""
+    return Release.objects.filter(state=Release.State.RETIRED).order_by("-activated_at").first()
+
+
+def outstanding() -> QuerySet[Promotion]:
+    """Promotions and rollbacks that are not finished, oldest first."""
+    return Promotion.objects.filter(state__in=OUTSTANDING).select_related("release").order_by("id")
