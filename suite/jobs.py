@@ -1,0 +1,140 @@
+"""Work that is repeated: the domains' jobs (`jobs.py: JOBS`) and the platform's own. One run at a time, everywhere.
+
+Who runs a job holds its `JobLease` row and keeps it alive; whoever dies with it loses it after `SUITE_LEASE_SECONDS`.
+The end of the lease is the claim itself: it is only ever moved by a write that names the value it had.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import cache
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import F, Q
+from django.utils import timezone
+
+from suite.domain import DomainError, Job, declared
+from suite.events.database import patiently
+from suite.events.models import JobLease
+from suite.index.models import QueryVector
+
+log = logging.getLogger(__name__)
+MAX_ERROR = 2_000  # characters
+QUERY_VECTORS_KEPT = timedelta(days=1)
+
+
+def remove_old_query_vectors() -> None:
+    QueryVector.objects.filter(requested_at__lt=timezone.now() - QUERY_VECTORS_KEPT).delete()
+
+
+OWN = {"suite.housekeeping": Job(run=remove_old_query_vectors, every=3_600)}
+
+
+@cache
+def jobs() -> dict[str, Job]:
+    """Every repeated job by name."""
+    found = dict(OWN)
+    for domain, name, job in declared("jobs", "JOBS"):
+        if not name.startswith(f"{domain.label}."):
+            raise DomainError(f"domains/{domain.label}/jobs.py: job {name!r} must start with '{domain.label}.'")
+        found[name] = job
+    return found
+
+
+def due() -> list[str]:
+    """Names of the jobs whose turn has come and that nobody runs, in order."""
+    now = timezone.now()
+    rows = {row.name: row for row in JobLease.objects.filter(name__in=jobs())}
+    return sorted(name for name, job in jobs().items() if name not in rows or is_due(rows[name], job, now))
+
+
+def is_due(row: JobLease, job: Job, now: datetime) -> bool:
+    """A failed run waits for the next turn, so a bad job cannot keep a worker busy; one that was killed does not."""
+    is_free = row.leased_until is None or row.leased_until < now
+    is_broken_off = row.started_at is None or row.finished_at is None or row.finished_at < row.started_at
+    return is_free and (is_broken_off or row.started_at + timedelta(seconds=job.every) <= now)
+
+
+def run(name: str) -> bool:
+    """Run a job where its turn has come and nobody else runs it; False where not. What it raises is stored and logged.
+
+    Raises `LookupError` where no domain declares the job.
+    """
+    job = jobs().get(name)
+    if job is None:
+        raise LookupError(f"there is no job {name!r}")
+    with held(name, every=job.every) as is_ours:
+        if not is_ours:
+            return False
+        error = ""
+        try:
+            job.run()
+        except Exception as raised:  # whatever it is, the other jobs go on
+            log.exception("job %s failed", name)
+            error = f"{type(raised).__name__}: {raised}"[:MAX_ERROR]
+        patiently(lambda: JobLease.objects.filter(name=name).update(last_error=error))
+        return True
+
+
+@contextmanager
+def held(name: str, every: float = 0.0) -> Iterator[bool]:
+    """Hold the lease `name` inside; False where somebody else does, or where it was taken less than `every` ago."""
+    until = patiently(lambda: claim(name, every))
+    if until is None:
+        yield False
+        return
+    keeper = Keeper(name, until)
+    keeper.start()
+    try:
+        yield True
+    finally:
+        keeper.finish()
+
+
+def claim(name: str, every: float) -> datetime | None:
+    """Take the lease; its end where it is ours now."""
+    now = timezone.now()
+    until = now + timedelta(seconds=settings.LEASE_SECONDS)
+    JobLease.objects.get_or_create(name=name)
+    free = Q(leased_until=None) | Q(leased_until__lt=now)
+    broken_off = Q(finished_at=None) | Q(finished_at__lt=F("started_at"))
+    turn = Q(started_at__lte=now - timedelta(seconds=every))
+    taken = JobLease.objects.filter(free, broken_off | turn, name=name).update(leased_until=until, started_at=now)
+    return until if taken else None
+
+
+class Keeper(threading.Thread):
+    """Moves the end of a lease on, three times in its length, until it is finished."""
+
+    def __init__(self, name: str, until: datetime) -> None:
+        super().__init__(name="lease", daemon=True)
+        self.lease = name
+        self.until = until
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        try:
+            while not self.done.wait(settings.LEASE_SECONDS / 3):
+                try:
+                    self.move(timezone.now() + timedelta(seconds=settings.LEASE_SECONDS))
+                except (DatabaseError, InterfaceError) as error:
+                    log.warning("the lease of %s could not be kept (%s)", self.lease, type(error).__name__)
+                    connection.close_if_unusable_or_obsolete()
+        finally:
+            connection.close()
+
+    def move(self, until: datetime) -> None:
+        if JobLease.objects.filter(name=self.lease, leased_until=self.until).update(leased_until=until):
+            self.until = until
+
+    def finish(self) -> None:
+        """Give the lease back, where it is still ours."""
+        self.done.set()
+        self.join()
+        ours = JobLease.objects.filter(name=self.lease, leased_until=self.until)
+        patiently(lambda: ours.update(leased_until=None, finished_at=timezone.now()))

@@ -1,0 +1,18 @@
+"""Repeated jobs, and what a lost wake-up left of releases."""
+
+from suite import jobs
+from suite.celery import app
+from suite.releases import selectors, services
+
+
+@app.task
+def sweep() -> None:
+    if selectors.outstanding().exists():
+        services.ring()
+    for name in jobs.due():
+        run.delay(name)
+
+
+@app.task
+def run(name: str) -> None:
+    jobs.run(name)
