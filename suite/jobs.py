@@ -55,9 +55,11 @@ def due() -> list[str]:
 
 def is_due(row: JobLease, job: Job, now: datetime) -> bool:
     """A failed run waits for the next turn, so a bad job cannot keep a worker busy; one that was killed does not."""
-    is_free = row.leased_until is None or row.leased_until < now
-    is_broken_off = row.started_at is None or row.finished_at is None or row.finished_at < row.started_at
-    return is_free and (is_broken_off or row.started_at + timedelta(seconds=job.every) <= now)
+    if row.leased_until is not None and row.leased_until >= now:
+        return False
+    if row.started_at is None or row.finished_at is None or row.finished_at < row.started_at:
+        return True
+    return row.started_at + timedelta(seconds=job.every) <= now
 
 
 def run(name: str) -> bool:

@@ -1,0 +1,135 @@
+"""The first release: the body as it is, the heads that domains declare fitted on it, calibrated, measured, stamped.
+
+What it is made from has a digest, its recipe: made again from the same body, declarations and examples it is the
+release that is there already, and nothing is fitted twice. Imports torch: for workers and commands only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from suite.domain import DomainError, declared
+from suite.encoder import checkpoint
+from suite.encoder.checkpoint import CheckpointError
+from suite.encoder.heads import Head, HeadError, HeadSpec, fit_head
+from suite.encoder.model import Encoder
+from suite.releases.heads import Examples, HeadDeclaration
+from suite.releases.models import Release
+
+log = logging.getLogger(__name__)
+SEED = 0
+RECIPE_FORMAT = 1  # raise it when the way of fitting changes what comes out
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPlan:
+    """One head to fit, with its examples read."""
+
+    spec: HeadSpec
+    examples: Examples
+
+
+def build_first_release(say: Callable[[str], None] = log.info) -> Release:
+    """Make the release of `SUITE_ENCODER` as it is, or find the one that was made of the same.
+
+    A head that cannot be fitted is left out, and the release's message says why. Raises `CheckpointError`.
+    """
+    plans = head_plans()
+    recipe = recipe_of(settings.ENCODER, plans)
+    release = made_before(recipe)
+    if release is not None:
+        say(f"Release {release.fingerprint} was made of the same body and examples before")
+        return release
+    say(f"Loading {settings.ENCODER}")
+    encoder = Encoder.load(settings.ENCODER, threads=settings.ENCODER_THREADS)
+    heads, metrics, problems = fit_heads(encoder, plans, say)
+    encoder = encoder.with_heads(heads)
+    encoder.save(settings.RELEASES_DIR / encoder.fingerprint, metrics)
+    release, _ = Release.objects.update_or_create(
+        fingerprint=encoder.fingerprint,
+        defaults={
+            "path": encoder.fingerprint,
+            "body": settings.ENCODER,
+            "dimensions": encoder.dimensions,
+            "recipe": recipe,
+            "metrics": metrics,
+            "message": "\n".join(problems),
+        },
+    )
+    say(f"Made release {release.fingerprint} with {len(heads)} heads")
+    return release
+
+
+def head_plans() -> list[HeadPlan]:
+    """The heads that all domains declare, in order of their names. Raises `DomainError`."""
+    plans = []
+    for domain, name, declaration in declared("heads", "HEADS"):
+        if not isinstance(declaration, HeadDeclaration) or declaration.name != name:
+            raise DomainError(
+                f"domains/{domain.label}/heads.py: HEADS[{name!r}] must be a HeadDeclaration of that name"
+            )
+        try:
+            spec = HeadSpec(name, declaration.kind, tuple(declaration.labels), declaration.primary_metric)
+        except HeadError as error:
+            raise DomainError(f"domains/{domain.label}/heads.py: {error}") from error
+        plans.append(HeadPlan(spec, declaration.examples()))
+    names = [plan.spec.name for plan in plans]
+    if len(set(names)) != len(names):
+        raise DomainError("two domains declare a head of the same name")
+    return sorted(plans, key=lambda plan: plan.spec.name)
+
+
+def recipe_of(body: str, plans: list[HeadPlan]) -> str:
+    """Digest of all that a first release is made from, 16 hex digits; loads no model."""
+    folder = checkpoint.locate(body)
+    names = (checkpoint.CONFIG, checkpoint.TOKENIZER, checkpoint.WEIGHTS, checkpoint.MANIFEST)
+    digest = hashlib.sha256(f"{RECIPE_FORMAT} {SEED} {body}".encode())
+    for path in (folder / name for name in names):
+        digest.update(f"\n{path.name} {checkpoint.digest_file(path) if path.is_file() else '-'}".encode())
+    for plan in plans:
+        spec = plan.spec
+        for part in (spec.name, spec.kind, spec.labels, spec.primary_metric):
+            digest.update(f"\n{json.dumps(part)}".encode())
+        for example in (*plan.examples.train, "", *plan.examples.validation):
+            digest.update(f"\n{json.dumps(example)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def made_before(recipe: str) -> Release | None:
+    """The release of this recipe whose checkpoint is whole; one that is broken is to be made again."""
+    for release in Release.objects.filter(recipe=recipe):
+        try:
+            if checkpoint.read(release.folder).fingerprint == release.fingerprint:
+                return release
+        except CheckpointError as error:
+            log.warning("release %s is made again: %s", release.fingerprint, error)
+    return None
+
+
+def fit_heads(
+    encoder: Encoder, plans: list[HeadPlan], say: Callable[[str], None]
+) -> tuple[dict[str, Head], dict[str, dict[str, float]], list[str]]:
+    """(heads, their metrics on held-out examples, why others are missing)."""
+    heads: dict[str, Head] = {}
+    metrics: dict[str, dict[str, float]] = {}
+    problems: list[str] = []
+    for plan in plans:
+        name = plan.spec.name
+        try:
+            say(f"Fitting head {name} on {len(plan.examples.train):,} examples")
+            heads[name], metrics[name] = fit_head(
+                encoder, plan.spec, plan.examples.train, plan.examples.validation, SEED
+            )
+        except HeadError as error:
+            problems.append(str(error))
+            say(f"Left out: {error}")
+            continue
+        primary = plan.spec.primary_metric
+        say(f"Head {name}: {primary} {metrics[name].get(primary, float('nan')):.3f}, ece {metrics[name]['ece']:.3f}")
+    return heads, metrics, problems
