@@ -28,7 +28,7 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from suite.domain import domains
 from suite.embedded import EmbeddedWorkers
-from suite.events.handling import release_leases
+from suite.events.leases import release_leases
 from suite.events.models import Event, PendingEvent
 from suite.releases import selectors as releases
 
