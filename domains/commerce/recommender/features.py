@@ -22,6 +22,7 @@ CHANNELS = ("text", "together", "popular")
 FADES = {"last": 0.5, "recent": 0.85, "wide": 0.97}  # what a step back in the history counts
 TEXT = ("mean", "nearest", "last")
 TEXT_FADE = 0.8
+CANDIDATE_FADE = 0.9
 FEATURES = (
     *(f"together:{column}:{fade}" for column in COLUMNS for fade in FADES),
     *(f"text:{name}" for name in TEXT),
@@ -79,26 +80,54 @@ class Evidence:
         return shares / np.maximum(shares.sum(axis=0), 1e-12)
 
 
+@dataclass(frozen=True)
+class Links:
+    """The neighbours of a whole history as flat arrays, one row a link: `steps` int (links,) the history item it comes
+    from, `items` int (links,) a place in `keys`, `weights` float32 (links, columns).
+    """
+
+    keys: list[str]
+    steps: np.ndarray
+    items: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, history: Sequence[str], neighbours: Mapping[str, Neighbours]) -> Links:
+        known = [(step, neighbours[key]) for step, key in enumerate(history) if key in neighbours]
+        places: dict[str, int] = {}
+        items = [places.setdefault(key, len(places)) for _, found in known for key in found.keys]
+        steps = np.repeat([step for step, _ in known], [len(found.keys) for _, found in known]).astype(np.int64)
+        weights = [found.weights for _, found in known] or [np.zeros((0, len(COLUMNS)), np.float32)]
+        return cls(list(places), steps, np.array(items, np.int64), np.concatenate(weights))
+
+    def strongest(self, count: int) -> list[str]:
+        """The keys with the most weight in all columns together, each column scaled, fading with every step back."""
+        if not self.keys:
+            return []
+        scaled = (self.weights / np.maximum(self.weights.max(axis=0), 1e-12)).sum(axis=1)
+        totals = np.bincount(self.items, scaled * CANDIDATE_FADE**self.steps, minlength=len(self.keys))
+        order = np.lexsort((np.arange(len(totals)), -totals))[:count]
+        return [self.keys[item] for item in order]
+
+
 def evidence(
     history: Sequence[str],
     candidates: Sequence[str],
-    neighbours: Mapping[str, Neighbours],
+    links: Links,
     vectors: Mapping[str, np.ndarray],
     popularity: Mapping[str, float],
 ) -> Evidence:
     """The evidence on the candidates; `history` newest first. Items that a source does not know say nothing."""
     position = {key: place for place, key in enumerate(candidates)}
+    places = np.array([position.get(key, -1) for key in links.keys], np.int64)[links.items]
+    known = places >= 0
     together = np.zeros((len(COLUMNS), len(history), len(candidates)), np.float32)
-    for step, key in enumerate(history):
-        if key in neighbours:
-            places = np.array([position.get(other, -1) for other in neighbours[key].keys], np.int64)
-            known = places >= 0
-            together[:, step, places[known]] = neighbours[key].weights[known].T
+    together[:, links.steps[known], places[known]] = links.weights[known].T
     cosines = np.zeros((len(history), len(candidates)), np.float32)
     seen = [step for step, key in enumerate(history) if key in vectors]
-    known_places = [place for place, key in enumerate(candidates) if key in vectors]
-    if seen and known_places:
+    described = [place for place, key in enumerate(candidates) if key in vectors]
+    if seen and described:
         left = np.stack([vectors[history[step]] for step in seen])
-        right = np.stack([vectors[candidates[place]] for place in known_places])
-        cosines[np.ix_(seen, known_places)] = np.maximum(left @ right.T, 0.0)
+        right = np.stack([vectors[candidates[place]] for place in described])
+        cosines[np.ix_(seen, described)] = np.maximum(left @ right.T, 0.0)
     return Evidence(together, cosines, np.array([popularity.get(key, 0.0) for key in candidates], np.float32))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from domains.commerce.recommender.blend import Blend
-from domains.commerce.recommender.features import CHANNEL_OF, CHANNELS, FEATURES, TEXT_FADE, Evidence, evidence
-from domains.commerce.recommender.sources import Neighbours, Seen, StatisticsSource, TextSource
+from domains.commerce.recommender.features import CHANNEL_OF, CHANNELS, FEATURES, TEXT_FADE, Evidence, Links, evidence
+from domains.commerce.recommender.sources import Seen, StatisticsSource, TextSource
 
 HISTORY = 50  # the newest distinct items that are looked at
 TOGETHER, TEXT, POPULAR = 300, 150, 100  # candidates a channel
@@ -80,9 +80,9 @@ class Recommender:
     ) -> Candidates:
         """Candidates of every channel with the evidence on them."""
         recent = list(dict.fromkeys(seen.key for seen in reversed(history)))[:HISTORY]
-        neighbours = self.statistics.neighbours(recent)
+        links = Links.of(recent, self.statistics.neighbours(recent))
         vectors = dict(self.text.vectors(recent))
-        keys = self._together(recent, neighbours)
+        keys = links.strongest(TOGETHER)
         keys += self._nearest(recent, vectors, exclude)
         keys += [key for key, _ in self.statistics.popular(POPULAR)]
         keys = [key for key in dict.fromkeys(keys) if key not in exclude]
@@ -92,18 +92,7 @@ class Recommender:
             keys += self._more_popular(k, exclude | set(keys), allowed)
         vectors |= self.text.vectors([key for key in keys if key not in vectors])
         popularity = self.statistics.popularity(keys)
-        return Candidates(recent, keys, evidence(recent, keys, neighbours, vectors, popularity))
-
-    def _together(self, recent: Sequence[str], neighbours: Mapping[str, Neighbours]) -> list[str]:
-        """The neighbours of the history by a plain sum that fades with every step back."""
-        totals: dict[str, float] = {}
-        for step, key in enumerate(recent):
-            if key in neighbours:
-                fade = 0.9**step
-                sums = neighbours[key].weights.sum(axis=1) * fade
-                for other, weight in zip(neighbours[key].keys, sums.tolist(), strict=True):
-                    totals[other] = totals.get(other, 0.0) + weight
-        return sorted(totals, key=lambda key: (-totals[key], key))[:TOGETHER]
+        return Candidates(recent, keys, evidence(recent, keys, links, vectors, popularity))
 
     def _nearest(self, recent: Sequence[str], vectors: Mapping[str, np.ndarray], exclude: Set[str]) -> list[str]:
         """The items nearest to the recency-weighted mean of the history's vectors."""
