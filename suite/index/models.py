@@ -44,8 +44,8 @@ class Generation(models.Model):
     class State(models.TextChoices):
         BUILDING = "building"
         ACTIVE = "active"
-        STANDBY = "standby"  # the one before; kept for rollback
-        DROPPED = "dropped"
+        STANDBY = "standby"  # of the release before; kept for rollback, brought to the end when that is asked for
+        DROPPED = "dropped"  # no longer read; the sweep removes it from the engine
 
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE)
     fingerprint = models.CharField(max_length=16)  # of the release whose vectors it holds
@@ -53,10 +53,12 @@ class Generation(models.Model):
     name = models.CharField(max_length=150, unique=True)  # the engine's name for it
     state = models.CharField(max_length=10, choices=State, default=State.BUILDING)
     synced_sequence = models.BigIntegerField(default=0)
-    leased_until = models.DateTimeField(null=True, blank=True)  # one worker at a time brings it forward
+    lease = models.CharField(max_length=32, blank=True)  # of the one worker that brings it forward
+    leased_until = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)  # why it is behind, empty when it is not
     created_at = models.DateTimeField(auto_now_add=True)
     activated_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)  # when it stopped being read
 
     class Meta:
         ordering = ["-id"]
@@ -68,6 +70,21 @@ class Generation(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class RefusedDocument(models.Model):
+    """A document that the engine refuses for good; it is left out until it changes, and shown in the admin."""
+
+    generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="refused")
+    key = models.CharField(max_length=400)
+    sequence = models.BigIntegerField()
+    reason = models.CharField(max_length=500)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["generation", "key"], name="refused_document_once")]
+
+    def __str__(self) -> str:
+        return f"{self.generation_id} {self.sequence}"
 
 
 class DocumentVector(models.Model):
