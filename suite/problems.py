@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+RETRIED = {429, 503}  # statuses that come with Retry-After
 
 
 class Problem(Exception):
@@ -26,6 +29,32 @@ class Problem(Exception):
         if self.retry_after is not None:
             response["Retry-After"] = str(self.retry_after)
         return response
+
+
+PROBLEM_SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what to do about it"},
+        "errors": {"type": "array", "items": {"type": "object"}, "description": "by field, where fields are at fault"},
+    },
+}
+
+
+def problem_responses(*statuses: int) -> dict[str, Any]:
+    """The `responses` of an operation's `openapi_extra`: these statuses, each with a problem+json body."""
+    content = {"application/problem+json": {"schema": PROBLEM_SCHEMA}}
+    retry = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+    return {
+        "responses": {
+            status: {"description": HTTPStatus(status).phrase, "content": content}
+            | ({"headers": retry} if status in RETRIED else {})
+            for status in statuses
+        }
+    }
 
 
 def install_problem_handlers(api: NinjaAPI) -> None:
@@ -55,5 +84,6 @@ def install_problem_handlers(api: NinjaAPI) -> None:
         return Problem(404, "Not found", str(error)).response()
 
     @api.exception_handler(DatabaseError)
-    def database(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+    @api.exception_handler(InterfaceError)
+    def database(request: HttpRequest, error: Exception) -> HttpResponse:
         return Problem(503, "The database cannot take this now", "Send it again later.", retry_after=2).response()

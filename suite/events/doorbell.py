@@ -37,6 +37,10 @@ def ring_events() -> None:
     ring("workers.events.handle_pending")
 
 
+def ring_publishing() -> None:
+    ring("workers.events.publish_pending")
+
+
 def ring_indexing() -> None:
     ring("workers.indexing.synchronise")
 

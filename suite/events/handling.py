@@ -1,85 +1,91 @@
 """Claim a batch of outstanding events, run the domains' handlers on it, remove the marks with the effect.
 
-A claim is a lease: whoever dies with it loses it after `SUITE_LEASE_SECONDS`. The effect and the removal of the mark
-are one transaction, and the removal is conditional on the lease, so a batch that was taken over is rolled back. A
-batch that fails is split until the guilty event stands alone; that one is retried with back-off, then a dead letter.
+The effect and the removal of the mark are one transaction, and the removal is conditional on the lease, so a batch
+that was taken over is rolled back: every accepted event has its effect exactly once. A batch that fails is split until
+the guilty event stands alone; that one is retried with back-off, then a dead letter.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
+from django.db.models import Sum
 from django.utils import timezone
 
 from suite.domain import handlers
+from suite.events.database import UNAVAILABLE, is_reachable, patiently
+from suite.events.leases import claimed
 from suite.events.models import DeadLetter, Event, HandledBatch, PendingEvent
 
 log = logging.getLogger(__name__)
+KEPT = timedelta(hours=1)  # how long finished batches are kept one by one
+FOLDED = datetime(1970, 1, 1, tzinfo=UTC)  # the time that bears the sum of all older ones
+MAX_REASON = 2_000
 
 
 class LeaseLost(Exception):
     """Another worker took the batch over; whatever this one did is rolled back."""
 
 
-def handle_pending(limit: int | None = None) -> int:
-    """Handle batches until nothing is due (or `limit` events are done); returns how many events were handled."""
+def handle_pending(seconds: float | None = None) -> int:
+    """Handle batches until nothing is due, or `seconds` have passed; returns how many events were handled.
+
+    Raises `OperationalError` or `InterfaceError` where the database is gone; no event is blamed for that.
+    """
     handled = 0
-    while limit is None or handled < limit:
-        lease = secrets.token_hex(16)
-        marks = claim(PendingEvent.HANDLE, settings.BATCH_EVENTS, lease)
-        if not marks:
+    started = time.monotonic()
+    while seconds is None or time.monotonic() - started < seconds:
+        done = handle_batch()
+        if done is None:
             break
-        started = time.monotonic()
-        done = handle(marks, lease)
-        HandledBatch.objects.create(finished_at=timezone.now(), events=done, seconds=time.monotonic() - started)
         handled += done
     return handled
 
 
-def claim(work: str, size: int, lease: str) -> list[PendingEvent]:
-    """Take up to `size` due marks, interactive ones first, under `lease`; their events are loaded."""
-    now = timezone.now()
-    until = now + timedelta(seconds=settings.LEASE_SECONDS)
-    with transaction.atomic():
-        due = PendingEvent.objects.filter(work=work, available_at__lte=now).order_by("priority", "id")
-        if connection.vendor == "postgresql":
-            due = due.select_for_update(skip_locked=True)
-        ids = list(due.values_list("id", flat=True)[:size])
-        PendingEvent.objects.filter(id__in=ids).update(lease=lease, available_at=until)
-    return list(PendingEvent.objects.filter(id__in=ids, lease=lease).select_related("event").order_by("id"))
-
-
-def handle(marks: Sequence[PendingEvent], lease: str) -> int:
-    """Handle claimed marks type by type; returns how many succeeded."""
-    by_type: dict[str, list[PendingEvent]] = defaultdict(list)
-    for mark in marks:
-        by_type[mark.event.type].append(mark)
-    return sum(attempt(name, group, lease) for name, group in by_type.items())
+def handle_batch() -> int | None:
+    """Claim one batch and handle it; returns how many events succeeded, or None where none was due."""
+    started = time.monotonic()
+    with claimed(PendingEvent.HANDLE, settings.BATCH_EVENTS) as claim:
+        if not claim.marks:
+            return None
+        by_type: dict[str, list[PendingEvent]] = defaultdict(list)
+        for mark in claim.marks:
+            by_type[mark.event.type].append(mark)
+        done = sum(attempt(name, marks, claim.lease) for name, marks in by_type.items())
+    seconds = time.monotonic() - started
+    patiently(lambda: HandledBatch.objects.create(finished_at=timezone.now(), events=done, seconds=seconds))
+    return done
 
 
 def attempt(event_type: str, marks: Sequence[PendingEvent], lease: str) -> int:
-    """Run one type's handler; on failure halve the batch, and put a lone guilty event aside."""
+    """Run one type's handler; on failure halve the batch, and put a lone guilty event aside.
+
+    Returns how many succeeded. A handler may run several times on an event before it has its effect, never after.
+    """
     try:
-        run(event_type, marks, lease)
+        patiently(lambda: run(event_type, marks, lease))
         return len(marks)
     except LeaseLost:
+        log.warning("a batch of %s %s events was taken over by another worker", len(marks), event_type)
         return 0
     except Exception as error:  # whatever a handler raises must not stop its neighbours
-        if len(marks) > 1:
-            middle = len(marks) // 2
-            return attempt(event_type, marks[:middle], lease) + attempt(event_type, marks[middle:], lease)
-        put_aside(marks[0], lease, f"{type(error).__name__}: {error}")
-        return 0
+        if isinstance(error, UNAVAILABLE) and not is_reachable():
+            raise
+        if len(marks) == 1:
+            put_aside(marks[0], lease, f"{type(error).__name__}: {error}")
+            return 0
+    middle = len(marks) // 2
+    return attempt(event_type, marks[:middle], lease) + attempt(event_type, marks[middle:], lease)
 
 
 def run(event_type: str, marks: Sequence[PendingEvent], lease: str) -> None:
+    """The slow part outside any transaction; then the effect and the removal of the marks in one."""
     handler = handlers().get(event_type)
     if handler is None:
         raise LookupError(f"no handler for {event_type}")
@@ -87,8 +93,8 @@ def run(event_type: str, marks: Sequence[PendingEvent], lease: str) -> None:
     prepared = handler.prepare(events) if handler.prepare else None
     with transaction.atomic():
         ids = [mark.pk for mark in marks]
-        removed, _ = PendingEvent.objects.filter(id__in=ids, lease=lease).delete()
-        if removed != len(ids):
+        held = PendingEvent.objects.filter(id__in=ids, lease=lease)
+        if held.delete()[0] != len(ids):
             raise LeaseLost
         handler.apply(events, prepared)
 
@@ -97,18 +103,30 @@ def put_aside(mark: PendingEvent, lease: str, reason: str, channel: str = "handl
     """Retry later with doubled back-off, or give the event up as a dead letter with its reason."""
     attempts = mark.attempts + 1
     log.warning("%s of event %s failed, attempt %s: %s", mark.work, mark.event_id, attempts, reason.split(":")[0])
-    with transaction.atomic():
+    reason = reason.replace("\x00", "").encode("utf-8", "replace").decode()[:MAX_REASON]
+
+    def write() -> None:
         held = PendingEvent.objects.filter(pk=mark.pk, lease=lease)
         if attempts < settings.MAX_ATTEMPTS:
-            wait = settings.RETRY_SECONDS * 2 ** (attempts - 1)
-            available_at = timezone.now() + timedelta(seconds=wait)
-            held.update(attempts=attempts, available_at=available_at, lease="", last_error=reason[:2000])
-        elif held.delete()[0]:
-            DeadLetter.objects.create(
-                event=mark.event, work=mark.work, channel=channel, reason=reason[:2000], attempts=attempts
-            )
+            available_at = timezone.now() + timedelta(seconds=settings.RETRY_SECONDS * 2 ** (attempts - 1))
+            held.update(attempts=attempts, available_at=available_at, lease="", last_error=reason)
+            return
+        with transaction.atomic():
+            if held.delete()[0]:
+                DeadLetter.objects.create(
+                    event=mark.event, work=mark.work, channel=channel, reason=reason, attempts=attempts
+                )
+
+    patiently(write)
 
 
-def release_leases() -> int:
-    """Make every claimed mark due again; for the start of the one process that is the only worker."""
-    return PendingEvent.objects.exclude(lease="").update(lease="", available_at=timezone.now())
+def fold_batches() -> None:
+    """Fold what is known of finished batches that are older than an hour into one row: the total stays right."""
+    old = HandledBatch.objects.filter(finished_at__lt=timezone.now() - KEPT)
+    if old.count() < 2:
+        return
+    with transaction.atomic():
+        old = HandledBatch.objects.filter(pk__in=list(old.select_for_update().values_list("pk", flat=True)))
+        sums = old.aggregate(events=Sum("events"), seconds=Sum("seconds"))
+        if old.delete()[0]:
+            HandledBatch.objects.create(finished_at=FOLDED, **sums)

@@ -6,21 +6,32 @@ a duplicate and changes nothing.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
+from prometheus_client import Counter
 
 from suite.domain import EventType, event_types
 from suite.events import doorbell
 from suite.events.envelope import Envelope, Rejected, parse
 from suite.events.models import Event, PendingEvent
 
+log = logging.getLogger(__name__)
 ORDER_LOCK = 7_501_001  # PostgreSQL advisory lock: one transaction at a time gives out event ids
+MARKS_AT_ONCE = 1_000
+MARK = """
+    INSERT INTO events_pendingevent
+        (event_id, work, priority, attempts, marked_at, available_at, lease, last_error)
+    SELECT id, %s, %s, 0, %s, %s, '', '' FROM events_event WHERE id IN ({ids}) ORDER BY id
+    ON CONFLICT (event_id, work) DO NOTHING
+"""  # in the database alone, without a model instance a mark: a batch's marks cost less than its validation
+INGESTED = Counter("suite_ingested_events", "Events taken by this process, by result", ["result"])
 
 
 class BacklogFull(Exception):
@@ -44,7 +55,8 @@ class Result:
 def ingest(items: Iterable[object], *, priority: int = PendingEvent.INTERACTIVE) -> list[Result]:
     """Take decoded CloudEvents, answer one `Result` each, in order. One bad item does not sink the others.
 
-    Raises `BacklogFull`, or `django.db.DatabaseError` where nothing was stored.
+    Raises `BacklogFull`, or `OperationalError` or `InterfaceError` of `django.db` where the database cannot take them
+    now; what was not answered may be sent again.
     """
     if doorbell.backlog() >= settings.BACKLOG_LIMIT:
         raise BacklogFull
@@ -59,8 +71,10 @@ def ingest(items: Iterable[object], *, priority: int = PendingEvent.INTERACTIVE)
             continue
         results.append(Result(envelope.id, "accepted"))
         valid.append((position, envelope))
-    for position in store(valid, priority):
-        results[position] = Result(results[position].id, "duplicate")
+    for position, result in store(valid, priority):
+        results[position] = result
+    for result in results:
+        INGESTED.labels(result.status).inc()
     return results
 
 
@@ -79,22 +93,42 @@ def given_id(item: object) -> str:
     return value[:200].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
-def store(envelopes: Sequence[tuple[int, Envelope]], priority: int) -> list[int]:
-    """Write what is new in one transaction and ring the bell after it; returns the positions of duplicates."""
+def store(envelopes: Sequence[tuple[int, Envelope]], priority: int) -> list[tuple[int, Result]]:
+    """Write what is new and ring the bell after it; returns (position, result) of what was not accepted.
+
+    All is one transaction, unless an event turns out to be one that the database refuses: then each half of the batch
+    is tried by itself, until the guilty one stands alone and is rejected.
+    """
     if not envelopes:
         return []
-    with transaction.atomic():
-        keep_order()
-        known = known_names([envelope for _, envelope in envelopes])
-        duplicates, fresh = [], []
-        now = timezone.now()
-        for position, envelope in envelopes:
-            name = (envelope.source, envelope.id)
-            if name in known:
-                duplicates.append(position)
-                continue
-            known.add(name)
-            fresh.append(as_row(envelope, now))
+    try:
+        with transaction.atomic():
+            return [(position, Result(envelope.id, "duplicate")) for position, envelope in write(envelopes, priority)]
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:  # the database's and the domains' ways to refuse a value are many
+        if len(envelopes) == 1:
+            (position, envelope), reason = envelopes[0], type(error).__name__
+            log.warning("an event of type %s could not be stored: %s", envelope.type, reason)
+            return [(position, Result(envelope.id, "rejected", "data", f"cannot be stored ({reason})"))]
+    middle = len(envelopes) // 2
+    return store(envelopes[:middle], priority) + store(envelopes[middle:], priority)
+
+
+def write(envelopes: Sequence[tuple[int, Envelope]], priority: int) -> list[tuple[int, Envelope]]:
+    """Write what is new, in the caller's transaction; returns the duplicates."""
+    keep_order()
+    known = known_names([envelope for _, envelope in envelopes])
+    duplicates, fresh = [], []
+    now = timezone.now()
+    for position, envelope in envelopes:
+        name = (envelope.source, envelope.id)
+        if name in known:
+            duplicates.append((position, envelope))
+            continue
+        known.add(name)
+        fresh.append(as_row(envelope, now))
+    if fresh:
         record(Event.objects.bulk_create(fresh), priority)
     return duplicates
 
@@ -138,16 +172,25 @@ def record(events: Sequence[Event], priority: int) -> None:
     by_type: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         by_type[event.type].append(event)
+    handled: list[int] = []
     for name, group in by_type.items():
-        writer = types[name].record if name in types else None
-        if writer is not None:
-            writer(group)
-    now = timezone.now()
-    marks = [
-        PendingEvent(event=event, priority=priority, available_at=now)
-        for event in events
-        if event.type in types and types[event.type].is_handled
-    ]
-    if marks:
-        PendingEvent.objects.bulk_create(marks)
+        event_type = types[name]
+        if event_type.record is not None:
+            event_type.record(group)
+        if event_type.is_handled:
+            handled.extend(event.pk for event in group)
+    if handled:
+        mark(handled, PendingEvent.HANDLE, priority)
         transaction.on_commit(doorbell.ring_events)
+
+
+def mark(events: Sequence[int], work: str, priority: int) -> int:
+    """Write the marks that `work` is outstanding on events, given by id; returns how many were not marked already."""
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    added = 0
+    with connection.cursor() as cursor:
+        for start in range(0, len(events), MARKS_AT_ONCE):
+            ids = events[start : start + MARKS_AT_ONCE]
+            cursor.execute(MARK.format(ids=", ".join(map(str, map(int, ids)))), [work, priority, now, now])
+            added += cursor.rowcount
+    return added

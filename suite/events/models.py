@@ -39,6 +39,7 @@ class PendingEvent(models.Model):
     work = models.CharField(max_length=10, default=HANDLE)
     priority = models.SmallIntegerField(default=INTERACTIVE)  # lower first: a click overtakes a file being loaded
     attempts = models.PositiveSmallIntegerField(default=0)
+    marked_at = models.DateTimeField()
     available_at = models.DateTimeField()  # not before; a lease or a back-off moves it forward
     lease = models.CharField(max_length=32, blank=True)  # of the worker that holds it
     last_error = models.TextField(blank=True)
@@ -71,14 +72,27 @@ class DeadLetter(models.Model):
 
 
 class HandledBatch(models.Model):
-    """One finished batch, for the handled rate; rows older than a day are removed by the sweep."""
+    """One finished batch, for the handled rate; rows older than a day are folded into one by the sweep."""
 
     finished_at = models.DateTimeField(db_index=True)
-    events = models.PositiveIntegerField()
+    events = models.PositiveBigIntegerField()
     seconds = models.FloatField()
 
     def __str__(self) -> str:
         return f"{self.events} events at {self.finished_at:%H:%M:%S}"
+
+
+class LoadProgress(models.Model):
+    """How far a file has been taken in by `manage.py load`, moved in the transaction that stores its events."""
+
+    key = models.CharField(max_length=64, primary_key=True)  # of the format, its options and the files' contents
+    records = models.PositiveBigIntegerField(default=0)
+    counts = models.JSONField(default=dict)
+    is_finished = models.BooleanField(default=False)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"{self.records} records"
 
 
 class ApiKey(models.Model):
