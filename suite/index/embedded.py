@@ -33,6 +33,7 @@ from suite.index.engine import (
     Legs,
     PutReport,
     Query,
+    newest_valid,
     numbers_of,
     terms_of,
 )
@@ -221,14 +222,7 @@ class OpenGeneration:
 
     # Writes -------------------------------------------------------------------------------------------------
     def put(self, documents: Sequence[Document]) -> PutReport:
-        newest: dict[str, Document] = {}
-        refused: dict[str, str] = {}
-        for document in documents:
-            reason = self._refusal(document)
-            if reason:
-                refused[document.key] = reason
-            elif document.key not in newest or newest[document.key].version < document.version:
-                newest[document.key] = document
+        newest, refused = newest_valid(documents, self.dimensions)
         if newest:
             with self._writing() as (connection, text):
                 stored = self._stored(connection, list(newest))
@@ -247,17 +241,6 @@ class OpenGeneration:
                 old_sequence, old_version = stored.get(key, (None, -1))
                 if version > old_version:
                     self._replace(connection, text, old_sequence, (key, version, True, "[]", "[]", None))
-
-    def _refusal(self, document: Document) -> str:
-        """Why a document can never be taken, empty where it can."""
-        vector = document.vector
-        if not document.key.isprintable():
-            return "its key holds characters that cannot be printed"
-        if vector is not None and self.dimensions and vector.shape != (self.dimensions,):
-            return f"its vector has shape {vector.shape}, this generation takes ({self.dimensions},)"
-        if vector is not None and not np.isfinite(vector).all():
-            return "its vector holds values that are not finite"
-        return ""
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[sqlite3.Connection, tantivy.IndexWriter]]:

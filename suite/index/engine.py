@@ -7,6 +7,7 @@ from one generation to another in one step, and a search that runs meanwhile nev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -140,7 +141,32 @@ class Engine(Protocol):
 
 LEG_DEPTH = 100  # a leg looks at least this deep, so that the fusion of a short list sees both
 QUERY_TOKENS = 64  # distinct tokens of a query that count
-TERM_LENGTH = 256  # longer attribute values cannot be asked for
+KEY_BYTES = 512  # what Elasticsearch takes as an id
+TERM_LENGTH = 256  # longer names and values of attributes cannot be asked for
+
+
+def refusal(document: Document, dimensions: int) -> str:
+    """Why no engine can ever take a document, empty where it can."""
+    key, vector = document.key, document.vector
+    if not key or not key.isprintable() or len(key.encode()) > KEY_BYTES:
+        return f"its key must be 1 to {KEY_BYTES} bytes of printable characters"
+    if vector is not None and dimensions and vector.shape != (dimensions,):
+        return f"its vector has shape {vector.shape}, this generation takes ({dimensions},)"
+    if vector is not None and not np.isfinite(vector).all():
+        return "its vector holds values that are not finite"
+    return ""
+
+
+def newest_valid(documents: Sequence[Document], dimensions: int) -> tuple[dict[str, Document], dict[str, str]]:
+    """({key: its newest document}, {key: why it is refused})."""
+    newest: dict[str, Document] = {}
+    refused = {}
+    for document in documents:
+        if reason := refusal(document, dimensions):
+            refused[document.key] = reason
+        elif document.key not in newest or newest[document.key].version < document.version:
+            newest[document.key] = document
+    return newest, refused
 
 
 def terms_of(attributes: Mapping[str, Attribute]) -> list[tuple[str, str]]:
@@ -153,13 +179,21 @@ def terms_of(attributes: Mapping[str, Attribute]) -> list[tuple[str, str]]:
             pairs.append((name, value))
         elif not isinstance(value, int | float):
             pairs += [(name, str(each)) for each in value]
-    return [pair for pair in pairs if 0 < len(pair[1]) <= TERM_LENGTH]
+    return [(plain(name), plain(value)) for name, value in pairs if value and len(name + value) <= TERM_LENGTH]
 
 
 def numbers_of(attributes: Mapping[str, Attribute]) -> list[tuple[str, float]]:
     """The (field, value) pairs that `Range` finds."""
     return [
-        (name, float(value))
+        (plain(name), float(value))
         for name, value in attributes.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and len(name) <= TERM_LENGTH
     ]
+
+
+def plain(text: str) -> str:
+    """Without lone surrogates, which no engine can store."""
+    return text.encode("utf-8", "replace").decode()
