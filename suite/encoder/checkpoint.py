@@ -25,6 +25,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
@@ -174,7 +175,8 @@ def describe(head: Head) -> dict[str, Any]:
 
 
 def head_arrays(heads: Iterable[Head]) -> dict[str, Any]:
-    return {f"{head.spec.name}.{part}": getattr(head, part) for head in heads for part in ("weight", "bias")}
+    named = {f"{head.spec.name}.{part}": getattr(head, part) for head in heads for part in ("weight", "bias")}
+    return {name: np.ascontiguousarray(array) for name, array in named.items()}  # safetensors stores memory as it lies
 
 
 # Reading and writing -----------------------------------------------------------------------------------------
@@ -250,11 +252,3 @@ def replace_folder(new: Path, folder: Path) -> None:
         folder.rename(old)
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link an unchanged weights file, so that many releases of one body take the disk of one; else copy it."""
-    try:
-        os.link(source.resolve(), target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)

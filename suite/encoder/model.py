@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ class Encoder:
 
     def _write_weights(self, path: Path) -> None:
         if self.weights is not None:
-            checkpoint.link_or_copy(self.weights, path)
+            shutil.copyfile(self.weights, path)  # no link: harm to one checkpoint must not reach another
         else:
             checkpoint.write_durably(path, self.serialised())
 

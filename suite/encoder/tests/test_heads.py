@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from suite.encoder.fake import FakeEncoder
+from suite.encoder.heads import Head, HeadError, HeadMissing, HeadSpec, calibrate, fit_head, halves
+from suite.encoder.metrics import ece, negative_log_likelihood
+
+SPEC = HeadSpec("mood", "classification", ("bad", "fine", "good"), "macro_f1")
+WORDS = {"bad": "awful broken late", "fine": "okay average usual", "good": "lovely splendid great"}
+
+
+def moods(count: int, seed: int = 0, noise: float = 0.0) -> list[tuple[str, str]]:
+    """Short texts with a word of their mood among neutral ones; a share of the labels is wrong."""
+    rng = np.random.default_rng(seed)
+    examples = []
+    for number in range(count):
+        label = SPEC.labels[number % 3]
+        words = [rng.choice(WORDS[label].split()), *rng.choice([f"w{i}" for i in range(30)], 4)]
+        shown = str(rng.choice(SPEC.labels)) if rng.random() < noise else label
+        examples.append((" ".join(rng.permutation(words)), shown))
+    return examples
+
+
+def test_a_head_learns_what_its_examples_show():
+    head, metrics = fit_head(FakeEncoder(), SPEC, moods(300), moods(120, seed=1))
+    assert metrics["macro_f1"] > 0.95
+    encoder = FakeEncoder(heads={"mood": head})
+    probabilities = encoder.classify("mood", ["a splendid thing", "it came late and broken"])
+    assert probabilities.shape == (2, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert [SPEC.labels[index] for index in probabilities.argmax(axis=1)] == ["good", "bad"]
+
+
+def test_the_class_order_is_the_specs_and_not_the_alphabets():
+    turned = HeadSpec("mood", "classification", ("good", "bad", "fine"), "macro_f1")
+    head, _ = fit_head(FakeEncoder(), turned, moods(300), moods(120, seed=1))
+    assert FakeEncoder(heads={"mood": head}).classify("mood", ["splendid lovely"]).argmax() == 0
+
+
+def test_fitting_is_the_same_every_time():
+    first, _ = fit_head(FakeEncoder(), SPEC, moods(150), moods(60, seed=1))
+    second, _ = fit_head(FakeEncoder(), SPEC, moods(150), moods(60, seed=1))
+    assert (first.weight == second.weight).all() and first.temperature == second.temperature
+
+
+def test_a_pair_head_tells_what_belongs_together():
+    spec = HeadSpec("belongs", "pair", ("no", "yes"), "auroc")
+    rng = np.random.default_rng(0)
+    words = [f"w{i}" for i in range(40)]
+
+    def pairs(count: int) -> list[tuple[tuple[str, str], str]]:
+        found: list[tuple[tuple[str, str], str]] = []
+        for number in range(count):
+            shared = " ".join(rng.choice(words, 4))
+            other = shared if number % 2 else " ".join(rng.choice(words, 4))
+            found.append(((shared + " " + rng.choice(words), other), "yes" if number % 2 else "no"))
+        return found
+
+    head, metrics = fit_head(FakeEncoder(), spec, pairs(300), pairs(200))
+    assert metrics["auroc"] > 0.95
+    scores = FakeEncoder(heads={"belongs": head}).score_pairs([("w1 w2 w3", "w1 w2 w3"), ("w1 w2", "w8 w9")], "belongs")
+    assert scores.shape == (2,)
+    assert scores[0] > 0.5 > scores[1]
+
+
+def test_calibration_makes_the_labels_likelier():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(3_000, 3)).astype(np.float32)
+    labels = np.array([rng.choice(3, p=np.exp(row) / np.exp(row).sum()) for row in features])
+    sure = Head(SPEC, 6 * np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32))  # six times too sure
+    calm = calibrate(sure, features, labels)
+    assert 4 < calm.temperature < 9
+    before, after = sure.probabilities(features), calm.probabilities(features)
+    assert negative_log_likelihood(after, labels) < negative_log_likelihood(before, labels)
+    assert ece(after, labels) < 0.05 < 0.2 < ece(before, labels)
+
+
+def test_metrics_are_measured_on_examples_that_nothing_was_chosen_on():
+    labels = np.arange(120) % 4
+    chosen, measured = halves(labels, seed=0)
+    assert sorted([*chosen, *measured]) == list(range(120))
+    assert np.bincount(labels[chosen]).tolist() == np.bincount(labels[measured]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "message"),
+    [
+        ([], moods(9), "no training example is labelled bad, fine, good"),
+        ([("x", "good")] * 5, moods(9), "no training example is labelled bad, fine"),
+        (moods(30), [], "at least 2 validation examples, got 0"),
+        ([("x", "superb"), *moods(9)], moods(9), "training example 0 has a label that is not in its labels"),
+        ([(("x", "y"), "good"), *moods(9)], moods(9), "training example 0 must be a text"),
+    ],
+)
+def test_unusable_examples_are_named(train, validation, message):
+    with pytest.raises(HeadError, match=message):
+        fit_head(FakeEncoder(), SPEC, train, validation)
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "metric", "message"),
+    [
+        ("ranking", ("a", "b"), "ece", "kind must be"),
+        ("classification", ("a",), "ece", "two or more"),
+        ("classification", ("a", "a"), "ece", "two or more"),
+        ("pair", ("a", "b", "c"), "ece", "a pair head has two labels"),
+        ("classification", ("a", "b"), "loss", "primary_metric must be one of accuracy"),
+    ],
+)
+def test_a_spec_that_makes_no_sense_is_refused(kind, labels, metric, message):
+    with pytest.raises(HeadError, match=message):
+        HeadSpec("x", kind, labels, metric)
+
+
+def test_an_unknown_head_says_which_there_are():
+    head, _ = fit_head(FakeEncoder(), SPEC, moods(60), moods(30, seed=1))
+    with pytest.raises(HeadMissing, match="no head 'topic'; it has: mood"):
+        FakeEncoder(heads={"mood": head}).classify("topic", ["x"])

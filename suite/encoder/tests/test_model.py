@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModel, AutoTokenizer
+
+from suite.encoder import checkpoint
+from suite.encoder.checkpoint import CheckpointError
+from suite.encoder.model import Encoder, batches
+from suite.encoder.tests.conftest import DEFAULT, write_pooling
+
+TEXTS = [
+    "A lightweight tent for two",
+    "",
+    "Where is my parcel? " * 40,
+    "双人轻便帐篷，防风防雨",
+    "Shares fell 3.2% after the bank cut its outlook; analysts had hoped for more.",
+    "tent",
+    "naïve café — £12 🙂",
+]
+
+
+def reference(folder, texts, *, pooling="mean", max_length) -> np.ndarray:
+    """Unit vectors by transformers alone: eager attention, one padded batch."""
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.locate(DEFAULT))
+    batch = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+    with torch.inference_mode():
+        states = model(**batch).last_hidden_state
+    mask = batch["attention_mask"][:, :, None]
+    pooled = states[:, 0] if pooling == "cls" else (states * mask).sum(1) / mask.sum(1)
+    return torch.nn.functional.normalize(pooled, dim=1).numpy()
+
+
+@pytest.mark.encoder
+def test_embeddings_equal_the_transformers_reference(encoder):
+    expected = reference(checkpoint.locate(DEFAULT), TEXTS, max_length=256)
+    np.testing.assert_allclose(encoder.embed(TEXTS), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["mean", "cls"])
+def test_pooling_is_read_from_the_folder(tiny_copy, mode):
+    write_pooling(tiny_copy, pooling_mode_cls_token=mode == "cls", pooling_mode_mean_tokens=mode == "mean")
+    expected = reference(tiny_copy, TEXTS, pooling=mode, max_length=64)
+    np.testing.assert_allclose(Encoder.load(str(tiny_copy), threads=1).embed(TEXTS), expected, atol=1e-4)
+
+
+def test_other_pooling_is_refused(tiny_copy):
+    write_pooling(tiny_copy, pooling_mode_max_tokens=True)
+    with pytest.raises(CheckpointError, match=r"max_tokens.*use mean or cls"):
+        Encoder.load(str(tiny_copy))
+
+
+def test_a_module_that_would_change_the_vector_is_refused(tiny_copy):
+    (tiny_copy / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
+    with pytest.raises(CheckpointError, match="Dense"):
+        Encoder.load(str(tiny_copy))
+
+
+def test_vectors_come_in_the_order_of_the_texts_whatever_the_batches(tiny, monkeypatch):
+    one_by_one = np.vstack([tiny.embed([text]) for text in TEXTS])
+    monkeypatch.setattr(tiny, "budget", 20)
+    np.testing.assert_allclose(tiny.embed(TEXTS), one_by_one, atol=1e-5)
+
+
+def test_vectors_have_unit_length_and_right_type(tiny):
+    vectors = tiny.embed(TEXTS)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(TEXTS), tiny.dimensions)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_no_texts_give_no_vectors(tiny):
+    assert tiny.embed([]).shape == (0, tiny.dimensions)
+
+
+def test_a_text_given_twice_is_encoded_once(tiny, monkeypatch):
+    encoded = []
+    forward = tiny.forward
+    monkeypatch.setattr(tiny, "forward", lambda ids: (encoded.extend(ids), forward(ids))[1])
+    vectors = tiny.embed(["tent", "boat", "tent", "tent"])
+    assert len(encoded) == 2
+    assert (vectors[[2, 3]] == vectors[0]).all()
+    assert (vectors[1] != vectors[0]).any()
+
+
+def test_a_long_text_is_cut_at_the_models_length(tiny):
+    words = "tent " * 20_000
+    np.testing.assert_allclose(tiny.embed([words]), tiny.embed(["tent " * 100]), atol=1e-5)
+
+
+def test_lone_surrogates_and_control_characters_do_no_harm(tiny):
+    broken = tiny.embed(["a \ud800 b", "a \x00 b"])
+    assert np.isfinite(broken).all()
+    np.testing.assert_allclose(broken[0], tiny.embed(["a \ufffd b"])[0], atol=1e-5)
+
+
+def test_what_is_not_a_text_is_named(tiny):
+    with pytest.raises(TypeError, match="text 1 must be a str, not NoneType"):
+        tiny.embed(["tent", None])
+
+
+def test_loading_names_what_is_missing(tmp_path):
+    with pytest.raises(CheckpointError, match="no such folder"):
+        Encoder.load(str(tmp_path / "nowhere"))
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        Encoder.load(str(tmp_path))
+
+
+@given(st.lists(st.integers(1, 300), max_size=50), st.integers(1, 600))
+def test_batches_hold_every_text_once_within_the_budget(lengths, budget):
+    found = list(batches(lengths, budget))
+    assert sorted(index for batch in found for index in batch) == list(range(len(lengths)))
+    for batch in found:
+        padded = max(lengths[index] for index in batch) * len(batch)
+        assert padded <= budget or len(batch) == 1
+    ordered = [lengths[index] for batch in found for index in batch]
+    assert ordered == sorted(lengths, reverse=True)
