@@ -163,17 +163,14 @@ def attribute(name: str, value: object) -> Any:
     return value
 
 
-TEXT = {"type": "string"}
-TIME = {"type": ["string", "number"], "description": "ISO 8601, or Unix seconds"}
-REMOVAL_SCHEMA = {
-    "type": "object",
-    "required": ["item_id"],
-    "properties": {"item_id": TEXT | {"maxLength": MAX_KEY}, "catalogue": TEXT | {"maxLength": 60}},
-}
+TEXT: dict[str, Any] = {"type": "string"}
+TIME: dict[str, Any] = {"type": ["string", "number"], "description": "ISO 8601, or Unix seconds"}
+NAMES: dict[str, Any] = {"item_id": TEXT | {"maxLength": MAX_KEY}, "catalogue": TEXT | {"maxLength": 60}}
+REMOVAL_SCHEMA = {"type": "object", "required": ["item_id"], "properties": NAMES}
 ITEM_SCHEMA = {
     "type": "object",
     "required": ["item_id", "title"],
-    "properties": REMOVAL_SCHEMA["properties"]
+    "properties": NAMES
     | {
         "title": TEXT | {"maxLength": 500},
         "description": TEXT | {"maxLength": MAX_DESCRIPTION},
@@ -190,7 +187,7 @@ INTERACTION_SCHEMA = {
     "type": "object",
     "required": ["item_id"],
     "anyOf": [{"required": ["user_id"]}, {"required": ["session_id"]}],
-    "properties": REMOVAL_SCHEMA["properties"]
+    "properties": NAMES
     | {
         "user_id": TEXT | {"maxLength": MAX_KEY},
         "session_id": TEXT | {"maxLength": MAX_KEY},

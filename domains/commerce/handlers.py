@@ -10,6 +10,7 @@ from typing import Any
 from domains.commerce import services
 from domains.commerce.documents import COLLECTION, document_key
 from domains.commerce.models import Catalogue, Interaction
+from domains.commerce.selectors import Person
 from suite.domain import Handler
 from suite.events.models import Event
 from suite.index.services import touch
@@ -27,17 +28,10 @@ def tell_pages(events: Sequence[Event], prepared: Any) -> None:
     topics = set()
     done = Interaction.objects.filter(event__in=[event.pk for event in events])
     for slug, user, session in done.values_list("catalogue__slug", "user_key", "session_key"):
-        topics |= {user_topic(slug, user)} if user else set()
-        topics |= {session_topic(slug, session)} if session else set()
+        people = [Person(user)] if user else []
+        people += [Person(session, is_session=True)] if session else []
+        topics |= {person.topic(slug) for person in people}
     broadcast(topics)
-
-
-def user_topic(slug: str, user_key: str) -> str:
-    return f"commerce.user.{slug}.{user_key}"
-
-
-def session_topic(slug: str, session_key: str) -> str:
-    return f"commerce.session.{slug}.{session_key}"
 
 
 def catalogue_slugs(events: Sequence[Event]) -> dict[str, str]:

@@ -12,10 +12,10 @@ class Catalogue(models.Model):
     title = models.CharField(max_length=120)
     kind = models.CharField(max_length=40, default="products")
     blend = models.JSONField(default=dict, blank=True)  # learned weights of the channels; empty: the prior
-    blend_metrics = models.JSONField(default=dict, blank=True)
-    popular = models.JSONField(default=list, blank=True)  # [[item key, weight], ...], most popular first
+    blend_metrics = models.JSONField(default=dict, blank=True)  # how and on what the blend was learned
     statistics_event = models.BigIntegerField(default=0)  # the last event that the statistics have seen
     statistics_at = models.DateTimeField(null=True, blank=True)
+    statistics_seconds = models.FloatField(default=0.0)  # how long their last build took
 
     class Meta:
         ordering = ["id"]
@@ -86,9 +86,12 @@ class ItemStatistics(models.Model):
     item_key = models.CharField(max_length=200)
     popularity = models.FloatField(default=0.0)
     neighbours = models.BinaryField(default=b"")  # packed by recommender.statistics
+    digest = models.BinaryField(max_length=8, default=b"")  # of both: an unchanged row is not written again
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["catalogue", "item_key"], name="item_statistics_once")]
+        indexes = [models.Index(fields=["catalogue", "-popularity"], name="item_statistics_popular")]
+        verbose_name_plural = "item statistics"
 
     def __str__(self) -> str:
         return self.item_key

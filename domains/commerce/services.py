@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -18,6 +19,7 @@ from suite.events.models import Event
 
 DEFAULT_CATALOGUE = "shop"
 ROWS_A_STATEMENT = 1_000
+Row = tuple[Any, ...]  # values of ITEM_COLUMNS
 SLUG = re.compile(r"[-a-zA-Z0-9_]{1,60}\Z")
 ITEM_COLUMNS = (
     "catalogue_id", "key", "title", "description", "category", "brand", "price", "currency", "is_available",
@@ -57,7 +59,7 @@ def record_removals(events: Sequence[Event]) -> None:
     write_items([_removal_row(event, ids[event.data["catalogue"]]) for event in events])
 
 
-def _item_row(event: Event, catalogue_id: int) -> tuple[object, ...]:
+def _item_row(event: Event, catalogue_id: int) -> Row:
     data = event.data
     created_at = data["created_at"]
     return (
@@ -68,15 +70,15 @@ def _item_row(event: Event, catalogue_id: int) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _removal_row(event: Event, catalogue_id: int) -> tuple[object, ...]:
+def _removal_row(event: Event, catalogue_id: int) -> Row:
     """A tombstone: empty fields, so that it looks the same whether the item's older events came before or after."""
     name = f"{event.source} {event.event_id}"
     return (catalogue_id, event.data["item_id"], "", "", "", "", None, "", False, None, "{}", True, event.time, name)
 
 
-def write_items(rows: Sequence[tuple[object, ...]]) -> None:
-    """Upsert rows of ITEM_COLUMNS; where several are for one item, and where one is stored, the newest stays."""
-    newest: dict[object, tuple[object, ...]] = {}
+def write_items(rows: Sequence[Row]) -> None:
+    """Upsert items; where several are for one item, and where one is stored, the newest stays."""
+    newest: dict[Row, Row] = {}
     for row in rows:
         held = newest.get(row[:2])
         if held is None or row[-2:] > held[-2:]:
@@ -86,7 +88,7 @@ def write_items(rows: Sequence[tuple[object, ...]]) -> None:
         _upsert_items(ordered[start : start + ROWS_A_STATEMENT])
 
 
-def _upsert_items(rows: Sequence[tuple[object, ...]]) -> None:
+def _upsert_items(rows: Sequence[Row]) -> None:
     table = Item._meta.db_table
     collation = '"C"' if connection.vendor == "postgresql" else "BINARY"  # both compare code points, as Python does
     places = f"({', '.join(['%s'] * len(ITEM_COLUMNS))})"

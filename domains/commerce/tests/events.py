@@ -10,7 +10,9 @@ from suite.events.ingestion import Result, ingest
 _numbers = itertools.count()
 
 
-def event(kind: str, data: dict[str, Any], *, id: str = "", time: str | None = "2026-01-01T12:00:00Z") -> dict[str, Any]:
+def event(
+    kind: str, data: dict[str, Any], *, id: str = "", time: str | None = "2026-01-01T12:00:00Z"
+) -> dict[str, Any]:
     """One CloudEvent of type `commerce.<kind>`; its id is new unless one is given."""
     envelope = {
         "specversion": "1.0",
