@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Count, Q
+
 from domains.commerce.documents import COLLECTION, split_key
 from domains.commerce.filters import parse_filters
 from domains.commerce.models import Catalogue, Interaction, Item
@@ -76,6 +78,17 @@ def find_catalogue(slug: str = "") -> Catalogue:
         known = ", ".join(Catalogue.objects.values_list("slug", flat=True)[:20]) or "none"
         raise NotFound(f"There is no catalogue {slug!r}; known catalogues: {known}." if slug else "No catalogue yet.")
     return catalogue
+
+
+def catalogues() -> list[dict[str, Any]]:
+    """Every catalogue with the number of its items, the default one first."""
+    items = Count("items", filter=Q(items__is_removed=False))
+    return [
+        {"catalogue": slug, "title": title, "kind": kind, "items": count}
+        for slug, title, kind, count in Catalogue.objects.order_by("id")
+        .annotate(count=items)
+        .values_list("slug", "title", "kind", "count")
+    ]
 
 
 def past(catalogue: Catalogue, person: Person | None) -> Past:

@@ -1,0 +1,168 @@
+"""What commerce learns from interactions, again and again: statistics of items, and the blend of the channels.
+
+Each job limits itself: after a run that took t seconds it rests for at least `REST` times t, so that learning takes a
+small part of one core however large a shop becomes. Everything written here is derived and can be built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+
+import numpy as np
+from django.db import transaction
+from django.utils import timezone
+
+from domains.commerce.documents import COLLECTION, document_key, split_key
+from domains.commerce.models import Catalogue, Interaction, ItemStatistics
+from domains.commerce.recommender.blend import PRIOR
+from domains.commerce.recommender.fitting import fit_blend
+from domains.commerce.recommender.log import InteractionLog
+from domains.commerce.recommender.sources import ArrayText, NoText, TextSource
+from domains.commerce.recommender.statistics import Statistics, build_statistics
+from suite.domain import Job
+from suite.index.models import DocumentVector
+from suite.index.selectors import active_generation, unpack
+
+log = logging.getLogger(__name__)
+REST = 20.0  # seconds of rest for each second of work
+LOG_ROWS = 1_000_000  # newest interactions that are learned from
+ROWS_AT_ONCE = 500
+DAY = 86_400.0
+GROWTH = 1.2  # the blend is fitted again when there is this much more to learn from
+
+
+def rebuild_statistics() -> None:
+    """Bring the statistics of every catalogue that has news up to date, where its rest is over."""
+    newest = Interaction.objects.order_by("-event_id").values_list("event_id", flat=True).first() or 0
+    for catalogue in Catalogue.objects.filter(statistics_event__lt=newest):
+        news = Interaction.objects.filter(catalogue=catalogue, event_id__gt=catalogue.statistics_event)
+        if not news.exists():
+            Catalogue.objects.filter(pk=catalogue.pk).update(statistics_event=newest)
+        elif is_rested(catalogue.statistics_at, catalogue.statistics_seconds):
+            rebuild(catalogue, newest)
+
+
+def is_rested(finished_at: datetime | None, seconds: float) -> bool:
+    return finished_at is None or timezone.now() >= finished_at + timedelta(seconds=REST * seconds)
+
+
+def rebuild(catalogue: Catalogue, newest: int) -> int:
+    """Build the statistics from the interactions up to event `newest`; returns how many rows were written."""
+    started = time.monotonic()
+    statistics = build_statistics(interaction_log(catalogue, newest), now=end_of_day(catalogue))
+    written = store(catalogue, statistics)
+    seconds = time.monotonic() - started
+    Catalogue.objects.filter(pk=catalogue.pk).update(
+        statistics_event=newest, statistics_at=timezone.now(), statistics_seconds=seconds
+    )
+    log.info("statistics of %s: %s rows changed, %.1f s", catalogue.slug, written, seconds)
+    return written
+
+
+def end_of_day(catalogue: Catalogue) -> float:
+    """The end of the day of the newest interaction that does not lie ahead of us, in Unix seconds. Within a day all
+    ages stay the same, so items of which there is no news keep their rows."""
+    past = Interaction.objects.filter(catalogue=catalogue, timestamp__lte=timezone.now())
+    newest = past.order_by("-timestamp").values_list("timestamp", flat=True).first()
+    return (newest.timestamp() // DAY + 1) * DAY if newest else time.time()
+
+
+def interaction_log(catalogue: Catalogue, newest: int) -> InteractionLog:
+    """The newest interactions up to an event, oldest first. Whoever has an account is one user in all sessions."""
+    rows = Interaction.objects.filter(catalogue=catalogue, event_id__lte=newest).order_by("-event_id")
+    columns = ("user_key", "session_key", "item_key", "timestamp", "kind", "value")
+    found = list(rows.values_list(*columns)[:LOG_ROWS])
+    return InteractionLog.from_rows(
+        (f"user {user}" if user else f"session {session}", item, timestamp.timestamp(), kind, value)
+        for user, session, item, timestamp, kind, value in reversed(found)
+    )
+
+
+def store(catalogue: Catalogue, statistics: Statistics) -> int:
+    """Write the rows that changed and remove those that are gone, some at a time: a click never waits for long."""
+    stored = dict(ItemStatistics.objects.filter(catalogue=catalogue).values_list("item_key", "digest"))
+    stale = set(stored)
+    written = 0
+    for rows in batches(catalogue, statistics):
+        stale.difference_update(row.item_key for row in rows)
+        changed = [row for row in rows if bytes(stored.get(row.item_key, b"")) != row.digest]
+        written += len(changed)
+        ItemStatistics.objects.bulk_create(
+            changed,
+            update_conflicts=True,
+            unique_fields=["catalogue", "item_key"],
+            update_fields=["popularity", "neighbours", "digest"],
+        )
+    gone = sorted(stale)
+    for start in range(0, len(gone), ROWS_AT_ONCE):
+        ItemStatistics.objects.filter(catalogue=catalogue, item_key__in=gone[start : start + ROWS_AT_ONCE]).delete()
+    return written
+
+
+def batches(catalogue: Catalogue, statistics: Statistics) -> Iterator[Sequence[ItemStatistics]]:
+    rows = statistics.rows()
+    while part := list(islice(rows, ROWS_AT_ONCE)):
+        yield [
+            ItemStatistics(
+                catalogue=catalogue,
+                item_key=key,
+                popularity=popularity,
+                neighbours=packed,
+                digest=hashlib.blake2b(struct.pack("<d", popularity) + packed, digest_size=8).digest(),
+            )
+            for key, popularity, packed in part
+        ]
+
+
+def learn_blends() -> None:
+    """Fit the blend of every catalogue that has grown enough since the last time, or has another release now."""
+    generation = active_generation(COLLECTION)
+    release = generation.fingerprint if generation else ""
+    for catalogue in Catalogue.objects.exclude(statistics_at=None):
+        known = catalogue.blend_metrics
+        count = Interaction.objects.filter(catalogue=catalogue).count()
+        is_grown = count >= GROWTH * known.get("interactions", 0)
+        finished_at = datetime.fromisoformat(known["finished_at"]) if "finished_at" in known else None
+        if (is_grown or known.get("release") != release) and is_rested(finished_at, known.get("seconds", 0.0)):
+            learn_blend(catalogue, release)
+
+
+def learn_blend(catalogue: Catalogue, release: str) -> None:
+    """Fit the blend on what people did next, and keep it with what it was learned from."""
+    started = time.monotonic()
+    newest = Interaction.objects.order_by("-event_id").values_list("event_id", flat=True).first() or 0
+    interactions = interaction_log(catalogue, newest)
+    blend = fit_blend(interactions, text_source(catalogue, release))
+    metrics = {
+        "interactions": len(interactions),
+        "people": len(interactions.user_keys),
+        "release": release,
+        "learned": blend is not PRIOR,
+        "seconds": round(time.monotonic() - started, 3),
+        "finished_at": timezone.now().isoformat(),
+    }
+    with transaction.atomic():
+        stored = {} if blend is PRIOR else blend.as_json()
+        Catalogue.objects.filter(pk=catalogue.pk).update(blend=stored, blend_metrics=metrics)
+
+
+def text_source(catalogue: Catalogue, release: str) -> TextSource:
+    """The vectors of the catalogue's items under a release, in memory."""
+    prefix = document_key(catalogue.slug, "")
+    rows = DocumentVector.objects.filter(fingerprint=release, collection=COLLECTION, key__startswith=prefix)
+    found = list(rows.values_list("key", "vector"))
+    if not found:
+        return NoText()
+    return ArrayText([split_key(key)[1] for key, _ in found], np.stack([unpack(vector) for _, vector in found]))
+
+
+JOBS = {
+    "commerce.statistics": Job(rebuild_statistics, every=5.0),
+    "commerce.blend": Job(learn_blends, every=60.0),
+}
