@@ -215,19 +215,23 @@ class ElasticsearchEngine:
         return Legs(found.get("text", []), by_vector)
 
     def _search(self, target: str, bodies: Sequence[dict[str, Any]]) -> list[list[tuple[str, float]]]:
+        """Both legs in one request; again where an alias moved between them, for they must be of one generation."""
         lines = [line for body in bodies for line in ({"index": target}, body)]
-        with translated(target):
-            answers = self._reads.msearch(searches=lines, filter_path=SEARCH_PATHS)["responses"]
-        found = []
-        for answer in answers:
-            if "error" in answer:
-                raise failure(target, answer["status"], answer["error"].get("type", ""))
-            hits = answer.get("hits", {}).get("hits", [])
-            found.append([(hit["_id"], float(hit["_score"])) for hit in hits])
-        return found
+        while True:
+            with translated(target):
+                answers = self._reads.msearch(searches=lines, filter_path=SEARCH_PATHS)["responses"]
+            for answer in answers:
+                if "error" in answer:
+                    raise failure(target, answer["status"], answer["error"].get("type", ""))
+            legs = [answer.get("hits", {}).get("hits", []) for answer in answers]
+            if len({hit["_index"] for leg in legs for hit in leg}) <= 1:
+                return [[(hit["_id"], float(hit["_score"])) for hit in leg] for leg in legs]
 
 
-SEARCH_PATHS = "responses.hits.hits._id,responses.hits.hits._score,responses.status,responses.error.type"
+SEARCH_PATHS = [f"responses.{path}" for path in ("hits.hits._index", "hits.hits._id", "hits.hits._score")] + [
+    "responses.status",
+    "responses.error.type",
+]
 SETTINGS = {
     "number_of_shards": 1,  # term statistics are then of the whole generation
     "auto_expand_replicas": "0-1",

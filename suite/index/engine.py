@@ -170,15 +170,15 @@ def newest_valid(documents: Sequence[Document], dimensions: int) -> tuple[dict[s
 
 
 def terms_of(attributes: Mapping[str, Attribute]) -> list[tuple[str, str]]:
-    """The (field, value) pairs that `Term` finds: strings, booleans, lists of strings."""
+    """The (field, value) pairs that `Term` finds: strings, booleans, lists of strings; any other value is passed by."""
     pairs = []
     for name, value in attributes.items():
         if isinstance(value, bool):
             pairs.append((name, "true" if value else "false"))
         elif isinstance(value, str):
             pairs.append((name, value))
-        elif not isinstance(value, int | float):
-            pairs += [(name, str(each)) for each in value]
+        elif isinstance(value, Sequence):
+            pairs += [(name, each) for each in value if isinstance(each, str)]
     return [(plain(name), plain(value)) for name, value in pairs if value and len(name + value) <= TERM_LENGTH]
 
 

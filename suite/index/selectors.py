@@ -18,7 +18,7 @@ from django.conf import settings
 
 from suite.events.doorbell import ring, ring_indexing
 from suite.index.embedded import EmbeddedEngine
-from suite.index.engine import Candidate, Engine, EngineError, EngineUnavailable, GenerationMissing, Query
+from suite.index.engine import Candidate, Engine, EngineError, GenerationMissing, Query
 from suite.index.fusion import Weights, fuse
 from suite.index.models import DocumentVector, Generation, QueryVector
 
@@ -94,7 +94,7 @@ def search(collection: str, query: Query, *, weights: Weights = Weights()) -> Hi
         forget_active_generations()
         ring_indexing()
         return Hits(release=generation.fingerprint, degraded=(*degraded, INDEX_REBUILDING))
-    except EngineUnavailable as error:
+    except EngineError as error:
         log.warning("candidates of %s cannot be searched: %s", collection, error)
         return Hits(release=generation.fingerprint, degraded=(*degraded, INDEX_UNAVAILABLE))
     return Hits(tuple(fuse(legs, weights, query.k)), generation.fingerprint, tuple(degraded))
