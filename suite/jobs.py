@@ -21,18 +21,11 @@ from django.utils import timezone
 from suite.domain import DomainError, Job, declared
 from suite.events.database import patiently
 from suite.events.models import JobLease
-from suite.index.models import QueryVector
+from suite.index.services import tidy
 
 log = logging.getLogger(__name__)
 MAX_ERROR = 2_000  # characters
-QUERY_VECTORS_KEPT = timedelta(days=1)
-
-
-def remove_old_query_vectors() -> None:
-    QueryVector.objects.filter(requested_at__lt=timezone.now() - QUERY_VECTORS_KEPT).delete()
-
-
-OWN = {"suite.housekeeping": Job(run=remove_old_query_vectors, every=3_600)}
+OWN = {"suite.tidy-index": Job(run=tidy, every=60)}
 
 
 @cache

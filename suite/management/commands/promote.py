@@ -1,0 +1,34 @@
+"""Let another release serve: `manage.py promote ID`."""
+
+from __future__ import annotations
+
+from argparse import RawDescriptionHelpFormatter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from suite.management.promoting import carry_out
+from suite.releases import selectors, services
+
+
+class Command(BaseCommand):
+    help = (
+        "Let a release serve. Its index generations are built and gated first; until then, and where the gate refuses\n"
+        "them, the active release serves on. A worker does the work; with --wait this command does, where none is.\n\n"
+        "Example:\n  manage.py promote 3f9c21d0 --wait"
+    )
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("release", metavar="ID", help="a release's fingerprint, or its first characters")
+        parser.add_argument("--wait", action="store_true", help="end when it serves or is refused (exit status 1)")
+        parser.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            promotion = services.request_promotion(selectors.find(options["release"]), "manage.py promote")
+        except (selectors.NoSuchRelease, services.RequestRefused) as error:
+            raise CommandError(str(error)) from error
+        carry_out(self, promotion, does_wait=options["wait"], is_json=options["json"])

@@ -1,0 +1,51 @@
+"""Make the first release of the encoder and let it serve: `manage.py release`."""
+
+from __future__ import annotations
+
+import json
+from argparse import RawDescriptionHelpFormatter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from suite.encoder.checkpoint import CheckpointError
+from suite.management.promoting import Teller
+from suite.releases import promotion, services
+from suite.releases.building import build_first_release
+from suite.releases.models import Promotion, Release
+
+
+class Command(BaseCommand):
+    help = (
+        "Make a release of the body that SUITE_ENCODER names, as it is, with the heads that the domains declare, and\n"
+        "promote it. Where it was made before, nothing is made again; where it serves already, nothing happens.\n\n"
+        "Example:\n  manage.py release --json"
+    )
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--no-promote", action="store_true", help="make it only; the active release serves on")
+        parser.add_argument("--json", action="store_true", help="print the release as one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        teller = Teller(self, options["verbosity"] > 0)
+        try:
+            release = build_first_release(teller.say)
+        except CheckpointError as error:
+            raise CommandError(str(error)) from error
+        if not options["no_promote"] and release.state != Release.State.ACTIVE:
+            done = promotion.see_through(services.request_promotion(release, "manage.py release"), teller.progress)
+            if done.state == Promotion.State.REFUSED:
+                raise CommandError(f"Release {release.fingerprint} was not promoted: {done.message}")
+        release.refresh_from_db()
+        if options["json"]:
+            self.stdout.write(json.dumps(as_json(release)))
+        else:
+            teller.say(f"Release {release.fingerprint} is {release.state}")
+
+
+def as_json(release: Release) -> dict[str, Any]:
+    names = ("fingerprint", "state", "body", "dimensions", "metrics", "message")
+    return {name: getattr(release, name) for name in names} | {"folder": str(release.folder)}
