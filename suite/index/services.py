@@ -55,6 +55,14 @@ def touch(collection: str, keys: Iterable[str]) -> None:
         transaction.on_commit(ring_indexing)
 
 
+def touch_forgotten(collection: str) -> int:
+    """Mark every document of the domain that never was; returns how many. For building from nothing."""
+    marked = set(DocumentChange.objects.filter(collection=collection).values_list("key", flat=True))
+    forgotten = [key for key in collections()[collection].keys() if key not in marked]  # noqa: SIM118  not a dict
+    touch(collection, forgotten)
+    return len(forgotten)
+
+
 # Generations ------------------------------------------------------------------------------------------------
 def create_generation(collection: str, fingerprint: str, dimensions: int) -> Generation:
     """A new, empty generation in state BUILDING. The engine makes it when it is first brought forward."""
