@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from pathlib import Path
 
 from django.conf import settings
 
@@ -52,3 +53,17 @@ def forget() -> None:
     """Drop every loaded encoder."""
     with _lock:
         _loaded.clear()
+
+
+def resolve(name: str = "") -> Encoder:
+    """The encoder that a user names: a checkpoint folder, a release's fingerprint or the beginning of one; without a
+    name the active release's, or the plain body of `SUITE_ENCODER` where none is active.
+
+    Raises `NoSuchRelease` or `CheckpointError`.
+    """
+    if name and Path(name).is_dir():
+        return Encoder.load(name, threads=settings.ENCODER_THREADS)
+    release = selectors.find(name) if name else selectors.active()
+    if release is None:
+        return Encoder.load(settings.ENCODER, threads=settings.ENCODER_THREADS)
+    return encoder_for(release.fingerprint)

@@ -24,7 +24,8 @@ def find(name: str) -> Release:
     if len(found) == 1:
         return found[0]
     known = ", ".join(release.fingerprint for release in Release.objects.all()[:10]) or "none"
-    raise NoSuchRelease(f"{'several releases' if found else 'no release'} begin with {name!r}; there are: {known}")
+    problem = "more than one release begins" if found else "no release begins"
+    raise NoSuchRelease(f"{problem} with {name!r}; there are: {known}")
 
 
 def rollback_target() -> Release | None:
