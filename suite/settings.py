@@ -108,6 +108,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_HTTPS else N
 SECURE_HSTS_SECONDS = 31_536_000 if IS_HTTPS else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "suite.views.csrf_failure"
+IS_DEMO = env_bool("SUITE_DEMO", False)  # anybody may look at pages as any user; `up` sets it with its demo log-in
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("SUITE_MAX_BODY", 10 * 2**20)  # bytes of one request, checked before parsing
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -306,4 +308,15 @@ UNFOLD = {
     "SITE_HEADER": "Suite",
     "SITE_SYMBOL": "hub",
     "SHOW_HISTORY": True,
-}
+    "DASHBOARD_CALLBACK": "suite.views.dashboard",
+    "COLORS": {  # the accent of static/suite.css
+        "primary": {
+            step: f"oklch({lightness}% {chroma} 266)"
+            for step, lightness, chroma in (
+                ("50", 97, 0.014), ("100", 94, 0.03), ("200", 88, 0.06), ("300", 80, 0.1), ("400", 74, 0.13),
+                ("500", 62, 0.19), ("600", 49, 0.2), ("700", 43, 0.18), ("800", 37, 0.15), ("900", 31, 0.11),
+                ("950", 24, 0.08),
+            )
+        }
+    },
+}  # fmt: skip

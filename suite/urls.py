@@ -23,3 +23,5 @@ urlpatterns = [
         if domain.part("urls")
     ),
 ]
+handler404 = "suite.views.page_not_found"
+handler500 = "suite.views.server_error"
