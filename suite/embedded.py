@@ -1,4 +1,5 @@
-"""Celery's worker and beat as threads of this process: what `manage.py up` runs beside the web server.
+"""Celery's worker and beat, and RabbitMQ's consumer where there is a RabbitMQ, as threads of this process: what
+`manage.py up` runs beside the web server.
 
 Each kind of work (a queue of `settings.QUEUES`) has threads of its own, so a long job never delays a click. Nothing
 here has to survive: work is rows, and whoever is killed leaves a lease that runs out.
@@ -16,6 +17,7 @@ from celery import beat
 from celery.concurrency.base import BasePool, apply_target
 from celery.worker import WorkController
 from django.conf import settings
+from django.utils.module_loading import import_string
 
 from suite.celery import app
 
@@ -53,7 +55,7 @@ class QueueThreads(BasePool):
 
 
 class EmbeddedWorkers:
-    """The worker and beat of one process. `start()` returns at once; `stop()` waits a bounded time."""
+    """The workers of one process. `start()` returns at once; `stop()` waits a bounded time."""
 
     def __init__(self) -> None:
         # No prefetch limit: a queue that waits behind a long job must not use up the window of the others.
@@ -71,6 +73,9 @@ class EmbeddedWorkers:
             threading.Thread(target=self.controller.start, name="worker", daemon=True),
             threading.Thread(target=self.beat.start, name="beat", daemon=True),
         ]
+        self.consumer = None if settings.IS_EMBEDDED else import_string("workers.consumer.EventConsumer")()
+        if self.consumer is not None:
+            self.threads.append(threading.Thread(target=self.consumer.run, name="consumer", daemon=True))
 
     def start(self) -> None:
         for thread in self.threads:
@@ -80,6 +85,8 @@ class EmbeddedWorkers:
         """Take no more work and wait up to `seconds` for what runs; True where nothing is left running."""
         deadline = time.monotonic() + seconds
         self.beat.stop()
+        if self.consumer is not None:
+            self.consumer.stop()
         self.controller.stop()
         for thread in self.threads:
             thread.join(max(0.0, deadline - time.monotonic()))

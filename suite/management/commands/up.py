@@ -24,12 +24,15 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, connection
+from django.urls import reverse
 
-from suite.domain import domains
+from suite.domain import DOMAINS_FOLDER, domains
 from suite.embedded import EmbeddedWorkers
 from suite.events.leases import release_leases
+from suite.events.loading import Load
 from suite.events.models import Event, PendingEvent
+from suite.formats import LoadOptions
 from suite.releases import selectors as releases
 
 FREE_BYTES = 200 * 2**20  # that the state folder's disk must have
@@ -56,18 +59,19 @@ class Command(BaseCommand):
         name = "localhost" if is_loopback(options["host"]) else options["host"]
         address = f"http://{name}:{listener.getsockname()[1]}"
         note_address(lock, address)
-        is_demo = not options["no_sample"]
+        wants_demo = not options["no_sample"]
         try:
             self.say("Preparing the database")
             call_command("migrate", interactive=False, verbosity=0)
-            has_login = self.prepare_login(is_demo, is_loopback(options["host"]))
+            has_login = self.prepare_login(wants_demo, is_loopback(options["host"]))
+            settings.IS_DEMO = settings.IS_DEMO or has_login
             if settings.IS_EMBEDDED:
                 release_leases()  # of a process that was killed; this one is the only worker
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {str(error).splitlines()[0]}") from error
-        self.serve(listener, address, is_demo, has_login)
+        self.serve(listener, address, wants_demo, has_login)
 
-    def prepare_login(self, is_demo: bool, is_local: bool) -> bool:
+    def prepare_login(self, wants_demo: bool, is_local: bool) -> bool:
         """Make the demo log-in where nobody can log in yet; True where it exists. Never on a public address."""
         users = get_user_model()
         demo = users.objects.filter(username=DEMO_LOGIN).first()
@@ -78,12 +82,12 @@ class Command(BaseCommand):
                     f"Change its password first: manage.py changepassword {DEMO_LOGIN}"
                 )
             return True
-        if not is_demo or not is_local or users.objects.exists():
+        if not wants_demo or not is_local or users.objects.exists():
             return False
         users.objects.create_superuser(DEMO_LOGIN, password=DEMO_LOGIN)
         return True
 
-    def serve(self, listener: socket.socket, address: str, is_demo: bool, has_login: bool) -> None:
+    def serve(self, listener: socket.socket, address: str, wants_demo: bool, has_login: bool) -> None:
         settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
         server = uvicorn.Server(
             uvicorn.Config(
@@ -98,7 +102,7 @@ class Command(BaseCommand):
         workers = EmbeddedWorkers()
         workers.start()
         threading.Thread(
-            target=self.prepare, args=(server, address, is_demo, has_login), name="prepare", daemon=True
+            target=self.prepare, args=(server, address, wants_demo, has_login), name="prepare", daemon=True
         ).start()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)  # uvicorn handles the first, and raises it again when it is done
@@ -110,7 +114,7 @@ class Command(BaseCommand):
         sys.stderr.flush()
         os._exit(0)  # threads of libraries must not hold up the end
 
-    def prepare(self, server: uvicorn.Server, address: str, is_demo: bool, has_login: bool) -> None:
+    def prepare(self, server: uvicorn.Server, address: str, wants_demo: bool, has_login: bool) -> None:
         """What a first start needs and pages need not wait for: the release of the encoder, and sample data."""
         try:
             while not server.started:
@@ -119,21 +123,30 @@ class Command(BaseCommand):
             if releases.active() is None:
                 self.say("Making the first release of the encoder")
                 call_command("release", verbosity=0)
-            if is_demo and not Event.objects.exists():
-                self.load_samples()
+            if wants_demo and self.load_samples():
                 self.wait_for_handlers()
         except Exception as error:  # whatever is missing, the pages go on and say so
             self.stderr.write(f"The first start is not complete: {type(error).__name__}: {error}")
         finally:
-            close_old_connections()
             connection.close()
         self.say_ready(address, has_login)
 
-    def load_samples(self) -> None:
+    def load_samples(self) -> bool:
+        """Load every domain's sample into an empty database, or go on where a killed start stopped; True if any."""
+        is_empty = not Event.objects.exists()
+        loaded = False
         for domain in domains().values():
-            if "sample" in domain.declared("loaders", "LOADERS"):
+            loader = domain.declared("loaders", "LOADERS").get("sample")
+            if loader is None:
+                continue
+            folder = DOMAINS_FOLDER / domain.label / "sample"
+            load = Load(f"{domain.label}.sample", loader, [folder], LoadOptions(), self.stderr.write)
+            load.progress()
+            if is_empty or load.resumed_at:
                 self.say(f"Loading the sample data of {domain.title}")
-                call_command("load", "sample", verbosity=0)
+                load.run()
+                loaded = True
+        return loaded
 
     def wait_for_handlers(self, seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds
@@ -141,11 +154,13 @@ class Command(BaseCommand):
             time.sleep(0.2)
 
     def say_ready(self, address: str, has_login: bool) -> None:
-        lines = [f"Suite is ready: {address}"]
+        lines = ["", f"Suite is ready: {address}"]
         if has_login:
             lines.append(f"Log in at {address}/admin/ as {DEMO_LOGIN}, password {DEMO_LOGIN}")
-        lines.append(f"Next: open {address}, click something, and watch the list beside it. Ctrl-C stops.")
-        self.say("\n".join(["", *lines]))
+        homes = [reverse(domain.home) for domain in domains().values() if domain.home and domain.part("urls")]
+        page = address + (homes[0] if homes else "/")
+        lines.append(f"Next: open {page}, click something, and watch the list beside it. Ctrl-C stops.")
+        self.say("\n".join(lines))
 
     def say(self, text: str) -> None:
         self.stdout.write(text)
