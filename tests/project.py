@@ -1,0 +1,162 @@
+"""Copies of the project to change, and real processes of it to kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from django.conf import settings
+
+ROOT: Path = settings.BASE_DIR
+SERVICES = ("SUITE_DATABASE_URL", "SUITE_BROKER_URL", "SUITE_REDIS_URL", "SUITE_ELASTICSEARCH_URL")
+START_SECONDS = 90.0
+
+
+def copy_project(folder: Path, *, is_with_tally: bool = False) -> Path:
+    """The project in `folder`, without tests; with the domain of tests/tally where asked for."""
+    ignored = shutil.ignore_patterns("__pycache__", "tests", "var")
+    for name in ("suite", "domains", "workers", "templates", "static", "benchmarks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("manage.py", ".importlinter"):
+        shutil.copy(ROOT / name, folder)
+    if is_with_tally:
+        shutil.copytree(ROOT / "tests" / "tally", folder / "domains" / "tally", ignore=ignored)
+        Installation(folder, folder / "var").manage("makemigrations", "tally")
+    return folder
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float, what: str) -> None:
+    """Fails with `what` where it does not become so in time. The time only bounds a hang; nothing is measured."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
+        time.sleep(0.1)
+
+
+class Process:
+    """One real process, its output gathered line by line."""
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        self.lines.extend(iter(self.process.stdout.readline, ""))
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first match of the pattern in the output; fails where the process ends without one."""
+        deadline = time.monotonic() + START_SECONDS
+        while (found := re.search(pattern, self.output)) is None:
+            assert self.process.poll() is None, f"ended ({self.process.returncode}):\n{self.output}"
+            assert time.monotonic() < deadline, f"no {pattern!r} in:\n{self.output}"
+            time.sleep(0.05)
+        return found
+
+    def kill(self) -> None:
+        """As a power cut would: the process and its children, without a word."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        status = self.process.wait(timeout=30)
+        self.reader.join(timeout=5)
+        return status
+
+
+class Installation:
+    """A project folder with a state folder of its own, and no service unless `environment` names it."""
+
+    def __init__(self, folder: Path, state: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.state = state
+        self.environment = {name: value for name, value in os.environ.items() if name not in SERVICES} | {
+            "SUITE_STATE": str(state),
+            "OMP_NUM_THREADS": "1",
+            **(environment or {}),
+        }
+        self.address = ""
+        self.processes: list[Process] = []
+
+    def run(self, *arguments: str, **more: str) -> Process:
+        """`python ARGUMENTS...` in the background."""
+        process = Process([sys.executable, *arguments], self.folder, {**self.environment, **more})
+        self.processes.append(process)
+        return process
+
+    def up(self, *arguments: str) -> Process:
+        """`manage.py up` on a free port; returns when its pages can be asked for."""
+        process = self.run("manage.py", "up", "--port", "0", *arguments)
+        self.address = process.wait_for(r"Pages are at (http://\S+)")[1]
+        return process
+
+    def manage(self, *arguments: str) -> str:
+        """Standard output of one command; fails where it fails."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def query(self, code: str) -> Any:
+        """The value of a Python expression in the project, with every model at hand by its name."""
+        script = (
+            "import django; django.setup(); import json; from django.apps import apps\n"
+            "globals().update({model.__name__: model for model in apps.get_models()})\n"
+            f"print(json.dumps({code}))"
+        )
+        environment = {**self.environment, "DJANGO_SETTINGS_MODULE": "suite.settings"}
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=self.folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def key(self) -> str:
+        return self.manage(
+            "api-key", "create", f"test-{time.monotonic_ns()}", "--scope", "ingest,recommend,read"
+        ).strip()
+
+    def post(self, key: str, events: Iterable[Mapping[str, Any]]) -> httpx.Response:
+        return httpx.post(
+            f"{self.address}/api/events",
+            json=list(events),
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/cloudevents-batch+json"},
+            timeout=30,
+        )
+
+    def end(self) -> None:
+        for process in self.processes:
+            process.kill()
