@@ -307,6 +307,7 @@ UNFOLD = {
     "SITE_TITLE": "Suite",
     "SITE_HEADER": "Suite",
     "SITE_SYMBOL": "hub",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"/{STATIC_URL}suite.svg"}],
     "SHOW_HISTORY": True,
     "DASHBOARD_CALLBACK": "suite.views.dashboard",
     "COLORS": {  # the accent of static/suite.css

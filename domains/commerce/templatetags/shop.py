@@ -13,6 +13,12 @@ from domains.commerce.views import shop_url
 register = template.Library()
 SIGNS = {"EUR": "€", "USD": "$", "GBP": "£", "CNY": "¥", "JPY": "¥"}
 CHANNELS = {"text": "text", "together": "together", "popular": "popular", "newest": "new"}
+MEANINGS = {
+    "text": "described much like",
+    "together": "often chosen together with",
+    "popular": "chosen by many people lately",
+    "newest": "among the newest here",
+}
 KINDS = {
     "view": "viewed",
     "cart": "put in the cart",
@@ -57,6 +63,12 @@ def percent(share: float) -> str:
 @register.filter
 def channel(name: str) -> str:
     return CHANNELS.get(name, name)
+
+
+@register.filter
+def meaning(name: str) -> str:
+    """What a channel says of an item, in words that its items complete."""
+    return MEANINGS.get(name, "")
 
 
 @register.filter
