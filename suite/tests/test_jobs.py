@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from suite import jobs
+from suite.domain import Job
+from suite.events.models import JobLease
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NAME = "shop.count"
+
+
+@pytest.fixture
+def runs(monkeypatch) -> list[str]:
+    made: list[str] = []
+    declared = {NAME: Job(run=lambda: made.append("run"), every=60)}
+    monkeypatch.setattr(jobs, "jobs", lambda: declared)
+    return made
+
+
+def later(seconds: float) -> None:
+    """Let the row of the job look as if this time had passed."""
+    shift = timedelta(seconds=seconds)
+    row = JobLease.objects.get(name=NAME)
+    for field in ("started_at", "finished_at", "leased_until"):
+        if getattr(row, field):
+            setattr(row, field, getattr(row, field) - shift)
+    row.save()
+
+
+def test_a_job_runs_at_once_and_then_at_its_turns(runs):
+    assert jobs.due() == [NAME]
+    assert jobs.run(NAME)
+    assert jobs.due() == []
+    assert not jobs.run(NAME)
+    later(59)
+    assert jobs.due() == []
+    later(2)
+    assert jobs.due() == [NAME]
+    assert jobs.run(NAME)
+    assert runs == ["run", "run"]
+
+
+def test_one_run_at_a_time(runs, monkeypatch):
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        inside.set()
+        assert go_on.wait(10)
+        runs.append("run")
+
+    monkeypatch.setattr(jobs, "jobs", lambda: {NAME: Job(run=slow, every=0.001)})
+
+    def work() -> None:
+        jobs.run(NAME)
+        connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert inside.wait(10)
+    assert jobs.due() == []
+    assert not jobs.run(NAME)
+    go_on.set()
+    thread.join()
+    assert runs == ["run"]
+    assert jobs.due() == [NAME]
+
+
+def test_a_long_run_keeps_its_lease(runs, settings, monkeypatch):
+    settings.LEASE_SECONDS = 0.3
+    ends = []
+
+    def slow() -> None:
+        first = JobLease.objects.get(name=NAME).leased_until
+        stop = threading.Event()
+        while JobLease.objects.get(name=NAME).leased_until == first and not stop.wait(0.02):
+            pass
+        ends.append((first, JobLease.objects.get(name=NAME).leased_until))
+
+    monkeypatch.setattr(jobs, "jobs", lambda: {NAME: Job(run=slow, every=60)})
+    jobs.run(NAME)
+    assert ends[0][1] > ends[0][0]
+    assert JobLease.objects.get(name=NAME).leased_until is None
+
+
+def test_a_run_that_was_killed_is_taken_up_when_its_lease_runs_out(runs, settings):
+    now = timezone.now()
+    JobLease.objects.create(name=NAME, started_at=now, leased_until=now + timedelta(seconds=settings.LEASE_SECONDS))
+    assert jobs.due() == []
+    assert not jobs.run(NAME)
+    later(settings.LEASE_SECONDS + 1)
+    assert jobs.due() == [NAME]
+    assert jobs.run(NAME)
+    assert runs == ["run"]
+
+
+def test_a_job_that_fails_keeps_its_error_and_waits_for_its_turn(runs, monkeypatch):
+    def broken() -> None:
+        raise ZeroDivisionError("nothing to divide by")
+
+    monkeypatch.setattr(jobs, "jobs", lambda: {NAME: Job(run=broken, every=60)})
+    assert jobs.run(NAME)
+    assert JobLease.objects.get(name=NAME).last_error == "ZeroDivisionError: nothing to divide by"
+    assert jobs.due() == []
+    monkeypatch.setattr(jobs, "jobs", lambda: {NAME: Job(run=lambda: None, every=60)})
+    later(61)
+    assert jobs.run(NAME)
+    assert JobLease.objects.get(name=NAME).last_error == ""
+
+
+def test_a_lease_that_was_taken_over_is_not_given_back(runs):
+    with jobs.held(NAME) as is_ours:
+        assert is_ours
+        other = timezone.now() + timedelta(seconds=99)
+        JobLease.objects.filter(name=NAME).update(leased_until=other)
+    assert JobLease.objects.get(name=NAME).leased_until == other
+
+
+def test_an_unknown_job_is_named(runs):
+    with pytest.raises(LookupError, match=r"there is no job 'shop\.nothing'"):
+        jobs.run("shop.nothing")
