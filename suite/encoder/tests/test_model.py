@@ -79,9 +79,14 @@ def test_no_texts_give_no_vectors(tiny):
 
 
 def test_a_text_given_twice_is_encoded_once(tiny, monkeypatch):
-    encoded = []
+    encoded: list[list[int]] = []
     forward = tiny.forward
-    monkeypatch.setattr(tiny, "forward", lambda ids: (encoded.extend(ids), forward(ids))[1])
+
+    def counted(ids):
+        encoded.extend(ids)
+        return forward(ids)
+
+    monkeypatch.setattr(tiny, "forward", counted)
     vectors = tiny.embed(["tent", "boat", "tent", "tent"])
     assert len(encoded) == 2
     assert (vectors[[2, 3]] == vectors[0]).all()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def classify(capsys, *arguments: str) -> list[str]:
 def test_classify_prints_probabilities_by_class_in_order(heads, capsys, tmp_path):
     release = building.build_first_release()
     data = tmp_path / "texts.jsonl"
-    records = [{"text": "splendid lovely"}, {"text": 3}, {"text": "awful broken"}]
+    records: list[dict[str, Any]] = [{"text": "splendid lovely"}, {"text": 3}, {"text": "awful broken"}]
     data.write_text("\n".join(json.dumps(record) for record in records) + "\n{\n")
     lines = classify(capsys, "shop.mood", "--data", str(data), "--release", release.fingerprint, "--json")
     answers = [json.loads(line) for line in lines]
