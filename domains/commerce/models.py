@@ -43,7 +43,7 @@ class Item(models.Model):
     changed_by = models.CharField(max_length=401)  # source and id of that event: breaks ties
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["catalogue", "key"], name="item_once")]
+        constraints = [models.UniqueConstraint(fields=["catalogue", "key"], name="commerce_item_once")]
         ordering = ["id"]
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Interaction(models.Model):
         RATING = "rating"
         DISMISS = "dismiss"
 
-    event = models.OneToOneField("events.Event", on_delete=models.CASCADE, primary_key=True)
+    event = models.OneToOneField("events.Event", on_delete=models.CASCADE, primary_key=True, related_name="+")
     catalogue = models.ForeignKey(Catalogue, on_delete=models.CASCADE, db_index=False)
     user_key = models.CharField(max_length=200, blank=True)
     session_key = models.CharField(max_length=200, blank=True)
@@ -71,8 +71,8 @@ class Interaction(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["catalogue", "user_key", "timestamp"], name="interaction_by_user"),
-            models.Index(fields=["catalogue", "session_key", "timestamp"], name="interaction_by_session"),
+            models.Index(fields=["catalogue", "user_key", "timestamp"], name="commerce_by_user"),
+            models.Index(fields=["catalogue", "session_key", "timestamp"], name="commerce_by_session"),
         ]
 
     def __str__(self) -> str:
@@ -89,8 +89,8 @@ class ItemStatistics(models.Model):
     digest = models.BinaryField(max_length=8, default=b"")  # of both: an unchanged row is not written again
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["catalogue", "item_key"], name="item_statistics_once")]
-        indexes = [models.Index(fields=["catalogue", "-popularity"], name="item_statistics_popular")]
+        constraints = [models.UniqueConstraint(fields=["catalogue", "item_key"], name="commerce_statistics_once")]
+        indexes = [models.Index(fields=["catalogue", "-popularity"], name="commerce_popular")]
         verbose_name_plural = "item statistics"
 
     def __str__(self) -> str:
