@@ -136,7 +136,7 @@ def test_killing_worker_or_web_of_the_full_stack_loses_and_doubles_nothing(tmp_p
     sender.start()
     try:
         for _ in range(ROUNDS):
-            time.sleep(random.uniform(0.5, 2.5))
+            time.sleep(random.uniform(1.0, 4.0))
             name = random.choice(["web", "worker"])
             running[name].kill()
             running[name] = start[name]()
