@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from suite.encoder.model import Encoder
 from suite.encoder.tests.models import write_tiny
 from suite.index import selectors, services
 from suite.index.collections import Collection
+from suite.index.elasticsearch import ElasticsearchEngine
 from suite.index.embedded import EmbeddedEngine
-from suite.index.engine import Document
+from suite.index.engine import Document, Engine
 from suite.releases import gate, promotion, runtime
 from suite.releases.models import Release
 
@@ -51,13 +53,18 @@ def things(transactional_db, monkeypatch) -> Things:
 
 
 @pytest.fixture
-def engine(tmp_path, monkeypatch, settings) -> EmbeddedEngine:
-    made = EmbeddedEngine(tmp_path / "index")
-    settings.INDEX_PREFIX = "test"
+def engine(request, tmp_path, monkeypatch, settings) -> Iterator[Engine]:
+    """The embedded engine, or the one that `both_engines` names."""
+    settings.INDEX_PREFIX = f"test{settings.TEST_SUFFIX}.{secrets.token_hex(4)}".lower()
+    made: Engine = EmbeddedEngine(tmp_path / "index")
+    if getattr(request, "param", "embedded") == "elasticsearch":
+        made = ElasticsearchEngine(settings.ELASTICSEARCH_URL, prefix=settings.INDEX_PREFIX)
     for module in (services, selectors, gate):
         monkeypatch.setattr(module, "engine", lambda: made)
     selectors.forget_active_generations()
-    return made
+    yield made
+    for generation in made.generations():
+        made.drop(generation)
 
 
 @pytest.fixture(scope="session")

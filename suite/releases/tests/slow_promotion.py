@@ -23,7 +23,7 @@ if __name__ == "__main__":
     from suite.releases.tests.conftest import NAME, Things
 
     index_folder, releases_folder, count = sys.argv[1:]
-    settings.RELEASES_DIR, settings.INDEX_PREFIX = Path(releases_folder), "test"
+    settings.RELEASES_DIR = Path(releases_folder)
     services.BATCH_DOCUMENTS = 10
     engine = EmbeddedEngine(Path(index_folder))
     things = Things()

@@ -15,6 +15,8 @@ from suite.index import vectors
 from suite.index.engine import EngineUnavailable, Legs, Query
 from suite.index.fusion import Weights
 from suite.index.models import Generation
+from suite.index.services import alias_of
+from suite.index.tests.conftest import both_engines
 from suite.live.models import Topic
 from suite.releases import promotion, runtime, selectors, services
 from suite.releases.models import Promotion, Release
@@ -49,6 +51,7 @@ def hits(text: str) -> index.Hits:
     return index.search(NAME, Query(text=text, vector=vector, k=5))
 
 
+@both_engines
 def test_the_first_promotion_makes_a_release_serve(things, releases):
     things.write_many(40)
     done = promote(releases[0])
@@ -83,14 +86,16 @@ def test_promoting_another_release_keeps_the_first_for_rollback(things, releases
     assert hits("thing number 3").release == releases[1].fingerprint
 
 
+@both_engines
 def test_the_alias_of_the_engine_follows(things, releases, engine):
     things.write_many(5)
     promote(releases[0])
     promote(releases[1])
     active = Generation.objects.get(state=Generation.State.ACTIVE)
-    assert engine.resolve(f"test.{NAME}") == active.name
+    assert engine.resolve(alias_of(NAME)) == active.name
 
 
+@both_engines
 def test_a_rollback_catches_up_and_switches_back(things, releases):
     things.write_many(20)
     promote(releases[0])
@@ -106,6 +111,7 @@ def test_a_rollback_catches_up_and_switches_back(things, releases):
     assert roll_back().release == releases[1]  # and back once more
 
 
+@both_engines
 def test_every_answer_comes_from_one_release_while_another_is_promoted(things, releases, monkeypatch):
     """A text is only nearest to itself where its vector and the documents' are of one release."""
     things.write_many(60)
