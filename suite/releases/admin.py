@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Model
+from django.forms import Script
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -16,6 +17,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
+from suite.live.templatetags.live import live_topic_attributes
 from suite.releases import services
 from suite.releases.models import Promotion, Release
 
@@ -106,32 +108,45 @@ class ReleaseAdmin(ReadOnlyAdmin):
 
 @admin.register(Promotion)
 class PromotionAdmin(ReadOnlyAdmin):
-    list_display = ("id", "release", "is_rollback", "shown_state", "progress", "requested_by", "requested_at",
-                    "finished_at", "message")  # fmt: skip
+    list_display = ("id", "release", "kind", "shown_state", "documents", "requested_by", "requested_at", "finished_at",
+                    "message")  # fmt: skip
     list_filter = ("state", "is_rollback")
     list_select_related = ("release",)
-    fields = ("release", "previous", "is_rollback", "shown_state", "progress", "gate_table", "message",
-              "requested_by", "requested_at", "finished_at")  # fmt: skip
-    readonly_fields = ("shown_state", "progress", "gate_table")
+    fields = ("release", "previous", "kind", "outcome", "requested_by", "requested_at")
+    readonly_fields = ("kind", "outcome")
+
+    class Media:
+        js = (Script("live.js", type="module"),)
+
+    @display(description="Kind", ordering="is_rollback")
+    def kind(self, promotion: Promotion) -> str:
+        return "rollback" if promotion.is_rollback else "promotion"
 
     @display(description="State", label=STATE_COLOURS, ordering="state")
     def shown_state(self, promotion: Promotion) -> str:
         return promotion.state
 
     @display(description="Documents")
-    def progress(self, promotion: Promotion) -> SafeString:
-        done, total = promotion.documents_done, promotion.documents_total
-        return format_html(
-            '<progress value="{}" max="{}" aria-label="documents"></progress> {} of {}',
-            done,
-            max(total, 1),
-            f"{done:,}",
-            f"{total:,}",
-        )
+    def documents(self, promotion: Promotion) -> str:
+        return f"{promotion.documents_done:,} of {promotion.documents_total:,}"
 
-    @display(description="Gate")
-    def gate_table(self, promotion: Promotion) -> SafeString | str:
-        return table(promotion.gate, "collection") or "not reached yet"
+    @display(description="Outcome")
+    def outcome(self, promotion: Promotion) -> SafeString:
+        """State, progress and gate in one element, which fetches itself anew when there is news of it."""
+        url = reverse("admin:releases_promotion_change", args=[promotion.pk])
+        return format_html(
+            '<div id="outcome" {} hx-get="{}" hx-trigger="live:topic" hx-select="#outcome" hx-swap="outerHTML">'
+            '<p>{} <progress value="{}" max="{}" aria-label="documents" class="accent-primary-600"></progress> {}</p>'
+            "<p>{}</p>{}</div>",
+            live_topic_attributes(services.TOPIC),
+            url,
+            promotion.state,
+            promotion.documents_done,
+            max(promotion.documents_total, 1),
+            self.documents(promotion),
+            promotion.message,
+            table(promotion.gate, "collection"),
+        )
 
 
 def ask(request: HttpRequest, request_it: Any) -> HttpResponse:

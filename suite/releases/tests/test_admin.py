@@ -82,6 +82,7 @@ def test_promotions_show_progress_and_gate(operator, release):
     assert "600 of 1,200" in operator.get("/admin/releases/promotion/").text
     page = operator.get(f"/admin/releases/promotion/{promotion.pk}/change/").text
     assert "shop.things" in page and "0.984" in page
+    assert 'data-live-topic="suite.releases"' in page and '<script src="/static/live.js" type="module">' in page
 
 
 def test_jobs_are_shown(operator):
