@@ -23,6 +23,7 @@ from domains.commerce.filters import Filter, parse_filters
 from domains.commerce.models import Catalogue
 from domains.commerce.visitors import Visitor, may_choose, remember, users_to_choose, visitor_of
 from suite.events.ingestion import BacklogFull, ingest
+from suite.index.selectors import QUERY_VECTOR_PENDING
 from suite.live.selectors import live_topic
 
 SOURCE = "storefront"
@@ -31,6 +32,7 @@ SEARCH_ITEMS = 48
 RELATED_ITEMS = 16
 RELATED_SHOWN = 6
 MAX_QUERY = 200
+LOOKS = 5  # at a search whose text is still being encoded
 ACCEPTED = {
     "cart": "In your cart: {}",
     "purchase": "Bought: {}",
@@ -52,11 +54,11 @@ def storefront_page(request: HttpRequest) -> HttpResponse:
     if query:
         filters: list[Filter] = list(parse_filters([f"category:{category}"] if category else []))
         answer = selectors.search(catalogue, query, SEARCH_ITEMS, filters=filters)
-        context |= {"items": answer["items"], "answer": answer}
+        context |= {"items": answer["items"], "answer": answer, "look_again": look_again(request, answer)}
     else:
-        page = storefront.browse(catalogue, category, page_number(request))
-        context |= {"items": page.items, "next_page": page.next, "is_more": page_number(request) > 1}
-    if context.get("is_more") and request.headers.get("HX-Target") == "more":
+        page = storefront.browse(catalogue, category, max(1, whole_number(request, "page", 1)))
+        context |= {"items": page.items, "next_page": page.next}
+    if request.headers.get("HX-Target") == "more":
         return render(request, "commerce/_cards.html", context | {"catalogue": catalogue})
     context["categories"] = storefront.categories(catalogue)
     return shop_page(request, "commerce/_browse.html", catalogue, visitor, context)
@@ -190,9 +192,15 @@ def asked_catalogue(request: HttpRequest) -> Catalogue | None:
     return None
 
 
-def page_number(request: HttpRequest) -> int:
-    text = request.GET.get("page", "1")
-    return min(max(int(text), 1), 100_000) if text.isascii() and text.isdigit() and len(text) < 7 else 1
+def look_again(request: HttpRequest, answer: dict[str, Any]) -> int:
+    """The number of the page's next look at the same search, while a worker still encodes its text; 0 for none."""
+    times = whole_number(request, "again", 0)
+    return times + 1 if QUERY_VECTOR_PENDING in answer["degraded"] and times < LOOKS else 0
+
+
+def whole_number(request: HttpRequest, name: str, default: int) -> int:
+    text = request.GET.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else default
 
 
 def readable_attributes(attributes: dict[str, Any]) -> list[tuple[str, str]]:

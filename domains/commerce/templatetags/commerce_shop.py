@@ -88,7 +88,7 @@ def served(name: str) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def shop(context: template.Context, name: str, **query: str) -> str:
+def shop(context: template.Context, name: str, **query: Any) -> str:
     """The address of a commerce page in the page's catalogue; `key` is the item's id, the rest goes into the query."""
     catalogue: Catalogue = context["catalogue"]
     key = query.pop("key", None)

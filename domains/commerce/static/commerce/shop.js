@@ -23,7 +23,7 @@ document.body.addEventListener("accepted", (event) => {
   const { event: id, item, kind } = event.detail;
   awaited.set(id, sent.get(form) ?? performance.now());
   // Later: other news of the same answer is still to be dispatched on this form.
-  if (kind === "cart") setTimeout(() => { form.outerHTML = '<span class="badge good">✓ in cart</span>'; });
+  if (kind === "cart") setTimeout(() => { form.outerHTML = form.dataset.done; });
   if (kind === "dismiss") for (const row of rows()) row.classList.toggle("leaving", row.dataset.item === item || row.classList.contains("leaving"));
   settle();
   setTimeout(() => awaited.has(id) && fetchLate(), PUSH_MS);
