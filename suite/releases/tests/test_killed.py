@@ -15,7 +15,6 @@ from suite.events.models import Event
 from suite.index.models import DocumentVector, Generation
 from suite.releases import promotion, runtime, selectors, services
 from suite.releases.models import Promotion
-from workers import jobs as worker_jobs
 
 LEASE_SECONDS = 1.0
 COUNT = 40
@@ -51,11 +50,7 @@ def test_a_promotion_whose_worker_is_killed_is_taken_up_where_it_was(
     assert asked.state == Promotion.State.RUNNING
     assert DocumentVector.objects.count() == 20  # two batches were in
     assert selectors.active() is None
-    rings: list[str] = []
-    monkeypatch.setattr(services, "ring", lambda: rings.append("promote"))
-    monkeypatch.setattr(worker_jobs.jobs, "due", list)
-    worker_jobs.sweep()
-    assert rings == ["promote"]  # the sweep finds the row
+    assert list(selectors.outstanding()) == [asked]  # what the sweep looks at
 
     settings.LEASE_SECONDS = LEASE_SECONDS
     encoder, encoded = runtime.encoder_for(releases[0].fingerprint), []
