@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
@@ -80,7 +79,9 @@ class Encoder:
         try:
             model, tokenizer = load_body(folder), load_tokenizer(folder)
             config = (folder / checkpoint.CONFIG).read_text(encoding="utf-8")
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except CheckpointError:
+            raise
+        except Exception as error:  # the libraries raise many kinds on broken files, down to a bare Exception
             raise CheckpointError(f"{folder}: the model cannot be loaded ({type(error).__name__})") from error
         tokenizer.enable_truncation(pooling.max_length)
         encoder = cls(
@@ -189,9 +190,18 @@ class Encoder:
 
 # Parts -------------------------------------------------------------------------------------------------------
 def load_body(folder: Path) -> Any:
-    """The transformer body in float32, with attention by torch's fused kernel."""
+    """The transformer body in float32, with attention by torch's fused kernel.
+
+    Raises `CheckpointError` where weights are missing: the library would draw them at random.
+    """
     transformers_logging.disable_progress_bar()
-    return AutoModel.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa", dtype=torch.float32)
+    model, found = AutoModel.from_pretrained(
+        folder, local_files_only=True, attn_implementation="sdpa", dtype=torch.float32, output_loading_info=True
+    )
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))  # ours is the pooling
+    if missing:
+        raise CheckpointError(f"{folder}: its weights lack {len(missing)} tensors, such as {missing[0]}")
+    return model
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 from suite.encoder import checkpoint
@@ -114,6 +115,21 @@ def test_loading_names_what_is_missing(tmp_path):
         Encoder.load(str(tmp_path / "nowhere"))
     with pytest.raises(CheckpointError, match=r"config\.json is missing"):
         Encoder.load(str(tmp_path))
+
+
+def test_weights_that_are_not_all_there_are_refused(tiny_copy):
+    weights = load_file(tiny_copy / checkpoint.WEIGHTS)
+    del weights["encoder.layer.0.attention.self.query.weight"]
+    save_file(weights, tiny_copy / checkpoint.WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"lack 1 tensors, such as encoder\.layer\.0\.attention\.self\.query"):
+        Encoder.load(str(tiny_copy))
+
+
+@pytest.mark.parametrize("name", [checkpoint.TOKENIZER, checkpoint.CONFIG, checkpoint.WEIGHTS])
+def test_a_plain_model_with_a_broken_file_is_named(tiny_copy, name):
+    (tiny_copy / name).write_text("{]")
+    with pytest.raises(CheckpointError, match=str(tiny_copy)):
+        Encoder.load(str(tiny_copy))
 
 
 @given(st.lists(st.integers(1, 300), max_size=50), st.integers(1, 600))
