@@ -16,6 +16,7 @@ from django.db import connection
 
 from domains.commerce.models import Catalogue, Interaction, Item
 from suite.events.models import Event
+from suite.events.rows import insert
 
 DEFAULT_CATALOGUE = "shop"
 ROWS_A_STATEMENT = 1_000
@@ -24,6 +25,9 @@ SLUG = re.compile(r"[-a-zA-Z0-9_]{1,60}\Z")
 ITEM_COLUMNS = (
     "catalogue_id", "key", "title", "description", "category", "brand", "price", "currency", "is_available",
     "created_at", "attributes", "is_removed", "changed_at", "changed_by",
+)  # fmt: skip
+INTERACTION_COLUMNS = (
+    "event_id", "catalogue_id", "user_key", "session_key", "item_key", "kind", "value", "timestamp",
 )  # fmt: skip
 
 
@@ -107,19 +111,15 @@ def _upsert_items(rows: Sequence[Row]) -> None:
 
 def record_interactions(events: Sequence[Event]) -> None:
     ids = catalogue_ids(event.data["catalogue"] for event in events)
-    Interaction.objects.bulk_create(_interaction(event, ids[event.data["catalogue"]]) for event in events)
+    insert(
+        Interaction, INTERACTION_COLUMNS, [_interaction_row(event, ids[event.data["catalogue"]]) for event in events]
+    )
 
 
-def _interaction(event: Event, catalogue_id: int) -> Interaction:
+def _interaction_row(event: Event, catalogue_id: int) -> Row:
     data = event.data
     timestamp = data["timestamp"]
-    return Interaction(
-        event_id=event.pk,
-        catalogue_id=catalogue_id,
-        user_key=data["user_id"],
-        session_key=data["session_id"],
-        item_key=data["item_id"],
-        kind=data["kind"],
-        value=data["value"],
-        timestamp=datetime.fromisoformat(timestamp) if timestamp else event.time,
-    )
+    return (
+        event.pk, catalogue_id, data["user_id"], data["session_id"], data["item_id"], data["kind"], data["value"],
+        datetime.fromisoformat(timestamp) if timestamp else event.time,
+    )  # fmt: skip

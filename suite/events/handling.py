@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 KEPT = timedelta(hours=1)  # how long finished batches are kept one by one
 FOLDED = datetime(1970, 1, 1, tzinfo=UTC)  # the time that bears the sum of all older ones
 MAX_REASON = 2_000
+REPORT_SECONDS, IDLE_SECONDS = 1.0, 0.2
 
 
 class LeaseLost(Exception):
@@ -46,6 +47,17 @@ def handle_pending(seconds: float | None = None) -> int:
             break
         handled += done
     return handled
+
+
+def handle_all(report: Callable[[int], None]) -> None:
+    """Handle until nothing is outstanding, beside any workers: what they hold, or what waits for its back-off, is
+    waited for. `report` hears now and then how many events are left.
+    """
+    while left := PendingEvent.objects.filter(work=PendingEvent.HANDLE).count():
+        report(left)
+        if not handle_pending(REPORT_SECONDS):
+            time.sleep(IDLE_SECONDS)
+    report(0)
 
 
 def handle_batch() -> int | None:
