@@ -44,6 +44,7 @@ class LoadOptions:
     """
 
     catalogue: str = ""
+    is_dry: bool = False  # nothing may be stored, by a loader neither
     on_bytes: Callable[[int], None] = lambda count: None
     unknown_fields: dict[str, int] = field(default_factory=dict)
 

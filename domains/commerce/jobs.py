@@ -156,7 +156,7 @@ def text_source(catalogue: Catalogue, release: str) -> TextSource:
     """The vectors of the catalogue's items under a release, in memory."""
     prefix = document_key(catalogue.slug, "")
     rows = DocumentVector.objects.filter(fingerprint=release, collection=COLLECTION, key__startswith=prefix)
-    found = list(rows.values_list("key", "vector"))
+    found = [row for row in rows.values_list("key", "vector") if row[0].startswith(prefix)]  # SQLite ignores case
     if not found:
         return NoText()
     return ArrayText([split_key(key)[1] for key, _ in found], np.stack([unpack(vector) for _, vector in found]))

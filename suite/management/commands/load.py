@@ -46,7 +46,8 @@ class Command(BaseCommand):
         loader = chosen_loader(options["name"], options["files"])
         started = time.monotonic()
         load = Load(
-            options["name"], loader, options["files"], LoadOptions(catalogue=options["catalogue"]), self.complain,
+            options["name"], loader, options["files"],
+            LoadOptions(catalogue=options["catalogue"], is_dry=options["dry_run"]), self.complain,
             is_strict=options["strict"], is_dry=options["dry_run"],
         )  # fmt: skip
         self.complaints = 0
