@@ -193,11 +193,12 @@ def database(url: str) -> dict[str, object]:
             "PASSWORD": unquote(parts.password or "") or env_secret("SUITE_DATABASE_PASSWORD"),
             "HOST": parts.hostname or "",
             "PORT": str(parts.port or ""),
+            "CONN_HEALTH_CHECKS": True,  # of a pooled connection, when it is taken
             "OPTIONS": {"pool": {"min_size": 1, "max_size": 20, "timeout": 10}},
             "TEST": {"NAME": f"test_{name}{TEST_SUFFIX}"},
         }
     return {
-        "ENGINE": "django.db.backends.sqlite3",
+        "ENGINE": "suite.sqlite",
         "NAME": parts.path or str(STATE_DIR / "suite.sqlite3"),
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
