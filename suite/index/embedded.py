@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import tantivy
 
+from suite.index import graph
 from suite.index.engine import (
     LEG_DEPTH,
     QUERY_TOKENS,
@@ -44,6 +45,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,199}")
 BUSY_SECONDS = 20.0  # how long a writer waits for another
 WRITER_BYTES = 30_000_000  # of memory that tantivy may use for one write
 KEYS_AT_ONCE = 500
+FEW = 500  # allowed documents that the text index is told one by one
 MOST_DEAD = 0.5  # share of dead slots above which a mirror is read anew
 TABLES = """
 PRAGMA journal_mode=WAL;
@@ -55,6 +57,8 @@ CREATE TABLE document (
 CREATE INDEX document_live ON document (sequence) WHERE NOT is_deleted;
 """
 ROWS = "SELECT sequence, key, is_deleted, terms, numbers, vector FROM document WHERE sequence > ? ORDER BY sequence"
+GRAPH_COUNTS = "SELECT count(*), max(sequence), coalesce(sum(sequence > ?), 0) FROM document WHERE NOT is_deleted"
+GRAPH_ROWS = "SELECT sequence, vector FROM document WHERE sequence > ? AND vector IS NOT NULL ORDER BY sequence"
 INSERT = "INSERT INTO document (key, version, is_deleted, terms, numbers, vector) VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -115,7 +119,7 @@ class EmbeddedEngine:
         raise GenerationMissing(f"{target} is neither a generation nor an alias")
 
     def refresh(self, generation: str) -> None:
-        self._open(generation)  # each search takes over what was written before it began
+        self._open(generation).extend_graph()  # each search takes over what was written before it began
 
     def count(self, generation: str) -> int:
         return self._open(generation).count()
@@ -197,6 +201,7 @@ class OpenGeneration:
             raise GenerationMissing(f"{path.name} cannot be opened ({type(error).__name__})") from error
         self.searcher = self.index.searcher()
         self.mirror = Mirror(self.dimensions)
+        self.graph: graph.Graph | None = None
         self.lock = threading.Lock()  # of the reader's connection and what follows it: searcher and mirror
 
     def _connect(self) -> sqlite3.Connection:
@@ -271,6 +276,23 @@ class OpenGeneration:
                     raise
                 time.sleep(0.05)
 
+    def extend_graph(self) -> None:
+        """Bring the graph of the vectors nearer to the last row, where there are enough of both."""
+        folder = self.file.parent
+        found = graph.newest(folder)
+        covered = found[0] if found else 0
+        connection = self._connect()
+        try:
+            connection.execute("BEGIN")  # one moment for all that is read
+            live, last, after = connection.execute(GRAPH_COUNTS, (covered,)).fetchone()
+            if live < graph.FROM_VECTORS or after < graph.TAIL:
+                return
+            graph.extend(folder, self.dimensions, lambda after: connection.execute(GRAPH_ROWS, (after,)), last, live)
+        except (OSError, sqlite3.Error) as error:
+            raise EngineUnavailable(f"{folder.name} cannot be written ({error})") from error
+        finally:
+            connection.close()
+
     def _stored(self, connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
         """{key: (sequence, version)} of the rows that are there."""
         stored = {}
@@ -305,9 +327,9 @@ class OpenGeneration:
             return Legs()
         with self.lock:
             self._follow()
-            searcher, snapshot = self.searcher, self.mirror.snapshot(query)
+            searcher, snapshot, near = self.searcher, self.mirror.snapshot(query), self.graph
         by_text = self._by_text(searcher, snapshot, wanted, depth) if wanted else []
-        by_vector = snapshot.nearest(query.vector, depth) if query.vector is not None and self.dimensions else []
+        by_vector = snapshot.nearest(query.vector, depth, near) if query.vector is not None and self.dimensions else []
         return Legs(by_text, by_vector)
 
     def _follow(self) -> None:
@@ -321,8 +343,14 @@ class OpenGeneration:
                 self.mirror.append(stored_row(row) for row in rows)
                 self.index.reload()
                 self.searcher = self.index.searcher()
-        except (sqlite3.Error, ValueError) as error:
+            if self.mirror.count >= graph.FROM_VECTORS:
+                self.graph = graph.follow(self.file.parent, self.graph)
+        except (OSError, sqlite3.Error, ValueError) as error:
             raise EngineUnavailable(f"{self.file.parent.name} cannot be read ({error})") from error
+
+    def _text_query(self, wanted: Sequence[str]) -> tantivy.Query:
+        terms = [tantivy.Query.term_query(self.schema, "tokens", token, "freq") for token in wanted]
+        return tantivy.Query.boolean_query([(tantivy.Occur.Should, term) for term in terms])
 
     def _by_text(
         self, searcher: tantivy.Searcher, snapshot: Snapshot, wanted: Sequence[str], depth: int
@@ -331,11 +359,12 @@ class OpenGeneration:
         allowed = int(np.count_nonzero(snapshot.allowed))
         if not allowed:
             return []
-        terms = [
-            (tantivy.Occur.Should, tantivy.Query.term_query(self.schema, "tokens", token, "freq")) for token in wanted
-        ]
-        text_query = tantivy.Query.boolean_query(terms)
+        text_query = self._text_query(wanted)
         limit = int(depth * 1.5 * len(snapshot.allowed) / allowed)
+        if allowed <= FEW:  # name the few instead of looking past all others
+            few = tantivy.Query.term_set_query(self.schema, "sequence", snapshot.allowed_sequences())
+            must = [(tantivy.Occur.Must, text_query), (tantivy.Occur.Must, tantivy.Query.const_score_query(few, 0.0))]
+            text_query, limit = tantivy.Query.boolean_query(must), depth
         while True:
             hits = searcher.search(text_query, limit, count=False).hits
             sequences = searcher.fast_field_values("sequence", [address for _, address in hits])

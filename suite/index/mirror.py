@@ -16,8 +16,10 @@ import numkong
 import numpy as np
 
 from suite.index.engine import Filter, Query, Range, Term
+from suite.index.graph import Graph
 
 FIRST_SLOTS = 1_024
+DENSE = 0.25  # share of wanted rows from which looking at all of them is faster than picking
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +143,43 @@ class Snapshot:
     searchable: np.ndarray
     matrix: np.ndarray  # float16 (n, d)
 
-    def nearest(self, vector: np.ndarray, depth: int) -> list[tuple[str, float]]:
-        """Exact: the `depth` most similar allowed documents as (key, cosine), best first."""
+    def nearest(self, vector: np.ndarray, depth: int, graph: Graph | None = None) -> list[tuple[str, float]]:
+        """The `depth` most similar allowed documents as (key, cosine), best first. Exact where there is no graph, and
+        where the filters leave less than a quarter of the documents."""
         slots = np.flatnonzero(self.searchable)
         if not len(slots):
             return []
-        everything = len(slots) > len(self.searchable) // 4  # a scan in order is faster than picking that many rows
-        matrix = self.matrix if everything else self.matrix[slots]
+        if graph and len(slots) >= DENSE * len(self.searchable):
+            found = self._by_graph(vector, depth, graph, len(slots) / len(self.searchable))
+            if len(found) >= min(depth, len(slots)):
+                return found
+        return self._exact(vector, slots, depth)
+
+    def _exact(self, vector: np.ndarray, slots: np.ndarray, depth: int) -> list[tuple[str, float]]:
+        """Over the slots given, in ascending order."""
+        low, high = int(slots[0]), int(slots[-1]) + 1
+        is_dense = len(slots) > DENSE * (high - low)  # a scan in order is faster than picking that many rows
+        matrix = self.matrix[low:high] if is_dense else self.matrix[slots]
         wanted = np.ascontiguousarray(vector, dtype=np.float16)[None]
         similarity = np.asarray(numkong.cdist(wanted, matrix, "dot"), dtype=np.float32)[0]
-        similarity = similarity[slots] if everything else similarity
-        best = _top(similarity, depth)
-        return [(self.keys[slots[i]], float(similarity[i])) for i in best]
+        similarity = similarity[slots - low] if is_dense else similarity
+        return [(self.keys[slots[i]], float(similarity[i])) for i in _top(similarity, depth)]
+
+    def _by_graph(self, vector: np.ndarray, depth: int, graph: Graph, share: float) -> list[tuple[str, float]]:
+        """The graph's allowed neighbours, and the exact ones among the rows that came after it."""
+        sequences, similarity = graph.search(vector, int(1.5 * depth / share))
+        slots = np.minimum(np.searchsorted(self.sequences, sequences), len(self.sequences) - 1)
+        fits = (self.sequences[slots] == sequences) & self.searchable[slots]
+        pairs = zip(slots[fits], similarity[fits], strict=True)
+        found = [(self.keys[slot], float(cosine)) for slot, cosine in pairs]
+        start = int(np.searchsorted(self.sequences, graph.covered, side="right"))
+        later = start + np.flatnonzero(self.searchable[start:])
+        if len(later):
+            found += self._exact(vector, later, depth)
+        return sorted(found, key=lambda pair: -pair[1])[:depth]
+
+    def allowed_sequences(self) -> list[int]:
+        return self.sequences[self.allowed].tolist()
 
     def keys_of(self, sequences: np.ndarray) -> list[str | None]:
         """The key of each sequence, None where the document is dead, newer than this moment or not allowed."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from django.conf import settings
 
+from suite.index import graph
 from suite.index.elasticsearch import ElasticsearchEngine, sortable
 from suite.index.embedded import EmbeddedEngine
 from suite.index.engine import Document, Engine, EngineError, GenerationMissing, Legs, Query, Range, Term
@@ -385,3 +386,37 @@ def test_both_engines_agree(tmp_path: Path, record_property) -> None:
 def test_digits_sort_as_numbers(numbers: list[float]) -> None:
     assert sorted(map(sortable, numbers)) == list(map(sortable, numbers))
     assert sortable(-0.0) == sortable(0.0)
+
+
+# Very many vectors, embedded --------------------------------------------------------------------------------
+def test_the_graph_finds_what_exact_search_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "FROM_VECTORS", 1_000)
+    monkeypatch.setattr(graph, "TAIL", 500)
+    documents, queries = catalogue(3_000)
+    room = Room(EmbeddedEngine(tmp_path), "test")
+    generation = room.new()
+    room.put(generation, *documents[:2_000])  # covered by the graph
+    room.put(generation, *documents[2_000:2_300])  # searched exactly beside it
+    room.put(generation, Document("d5", "changed", "", {}, 2, -documents[5].vector))  # type: ignore[operator]
+    room.remove(generation, d6=2)
+    found = graph.newest(tmp_path / "generations" / generation)
+    assert found
+    assert found[0] == 2_000
+    vectors = {each.key: each.vector for each in documents[:2_300] if each.key != "d6"}
+    vectors["d5"] = -vectors["d5"]  # type: ignore[operator]
+    matrix = np.stack(list(vectors.values()))  # type: ignore[arg-type]
+    recalls = []
+    for query in queries:
+        assert query.vector is not None
+        exact = np.sort(matrix @ query.vector)[::-1][:10]
+        plain = room.find(generation, Query(vector=query.vector, k=10)).vector
+        assert len(plain) == 100
+        assert "d6" not in keys(plain)
+        recalls.append(np.mean([score >= exact[-1] - 2e-3 for _, score in plain[:10]]))
+        filtered = room.find(generation, Query(vector=query.vector, filters=(Term("colour", ("c1",)),))).vector
+        assert {int(key[1:]) % 7 for key in keys(filtered)} == {1}
+    assert np.mean(recalls) > 0.98
+    assert keys(room.find(generation, Query(vector=-documents[5].vector)).vector)[0] == "d5"  # type: ignore[operator]
+    room.put(generation, *documents[2_300:])
+    assert len(list((tmp_path / "generations" / generation).glob("*.usearch"))) == 1
+    assert len(room.find(generation, Query(vector=queries[0].vector)).vector) == 100
