@@ -80,6 +80,19 @@ def find_catalogue(slug: str = "") -> Catalogue:
     return catalogue
 
 
+def catalogue_of(person: Person) -> Catalogue:
+    """Where this person was last; the first catalogue where nothing is known of them. Raises `NotFound`."""
+    rows = Interaction.objects.filter(catalogue__in=Catalogue.objects.all(), **{person.column: person.key})
+    newest = rows.order_by("-timestamp", "-event_id").select_related("catalogue").first()
+    return newest.catalogue if newest else find_catalogue()
+
+
+def catalogue_with(item_key: str) -> Catalogue:
+    """The first catalogue that has this item, else the first one. Raises `NotFound`."""
+    held = Catalogue.objects.filter(items__key=item_key, items__is_removed=False).order_by("id").first()
+    return held or find_catalogue()
+
+
 def catalogues() -> list[dict[str, Any]]:
     """Every catalogue with the number of its items, the default one first."""
     items = Count("items", filter=Q(items__is_removed=False))
@@ -97,12 +110,17 @@ def past(catalogue: Catalogue, person: Person | None) -> Past:
         return Past([], {})
     rows = Interaction.objects.filter(catalogue=catalogue, **{person.column: person.key})
     newest = rows.order_by("-timestamp", "-event_id").values_list("item_key", "kind", "value", "timestamp")[:PAST]
+    return past_of((key, kind, value, timestamp.timestamp()) for key, kind, value, timestamp in newest)
+
+
+def past_of(newest_first: Iterable[tuple[str, str, float | None, float]]) -> Past:
+    """A past from (item id, kind, value, Unix seconds). What was dismissed since counts no more."""
     now = time.time()
     kinds: dict[str, set[str]] = defaultdict(set)
     history: list[Seen] = []
-    for key, kind, value, timestamp in newest:
+    for key, kind, value, timestamp in newest_first:
         if kind != "dismiss" and "dismiss" not in kinds[key]:
-            history.append(Seen(key, max(now - timestamp.timestamp(), 0.0), kind, value))
+            history.append(Seen(key, max(now - timestamp, 0.0), kind, value))
         kinds[key].add(kind)
     return Past(history[::-1], kinds)
 
@@ -119,7 +137,18 @@ def recommendations(
 
     Somebody of whom nothing is known gets what is popular (`served_by` says so), then what is newest.
     """
-    known = past(catalogue, person)
+    return recommendations_after(catalogue, past(catalogue, person), k, filters=filters, exclude=exclude)
+
+
+def recommendations_after(
+    catalogue: Catalogue,
+    known: Past,
+    k: int = 10,
+    *,
+    filters: Sequence[Filter] | None = None,
+    exclude: Iterable[str] = EXCLUSIONS,
+) -> dict[str, Any]:
+    """The same for a past that is given, stored or not."""
     return _answer(catalogue, known, known.excluded(exclude), k, filters)
 
 

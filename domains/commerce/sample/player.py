@@ -37,7 +37,10 @@ HOURS = {
 
 @dataclass(frozen=True, slots=True)
 class Shopper:
+    """A persona, or somebody like one."""
+
     name: str
+    persona: str
     interests: Mapping[str, float]
     favourites: Sequence[str]
     rhythm: str
@@ -89,7 +92,7 @@ class Player:
                     k: v * (self.random.uniform(0.5, 1.5) if number else 1) for k, v in persona["interests"].items()
                 }
                 favourites = persona["favourites"] if not number else self.random.sample(persona["favourites"], 2)
-                found.append(Shopper(name, interests, favourites, persona["rhythm"]))
+                found.append(Shopper(name, persona["name"], interests, favourites, persona["rhythm"]))
         return found
 
     def history(self, until: datetime, days: int = DAYS) -> list[Action]:
