@@ -1,10 +1,13 @@
 """The web process: HTTP through Django, websockets through Channels."""
 
 import os
+import warnings
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "suite.settings")
+# Static files are small and sent at once; the line is of no use to who starts the server.
+warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators")
 http = get_asgi_application()  # before anything that imports models
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402

@@ -49,7 +49,7 @@ GLYPHS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("page", 215, ("article", "news", "blog", "文章", "新闻")),
     ("chart", 155, ("fund", "stock", "bond", "finance", "基金", "股票")),
     ("shirt", 285, ("cloth", "shirt", "wear", "fashion", "服装", "服饰")),
-    ("lamp", 85, ("lamp", "light", "home", "house", "家居", "灯")),
+    ("lamp", 85, ("lamp", "lighting", "string light", "home", "house", "家居", "灯")),
     ("ball", 100, ("sport", "fitness", "ball", "运动", "健身")),
     ("paw", 60, ("pets", "dogs", "cats", "宠物")),
     ("screen", 240, ("electr", "phone", "computer", "gadget", "数码", "电子")),

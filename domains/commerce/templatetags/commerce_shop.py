@@ -33,7 +33,6 @@ MISSING = {
     "query_vector_pending": "Text search only: the meaning of these words is still being worked out.",
 }
 SERVED_BY = {
-    "blend": "from what you did here",
     "popular": "popular now: nothing is known of you yet",
     "newest": "newest first: nobody has done anything yet",
     "titles": "matched by titles alone",
