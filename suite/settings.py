@@ -255,6 +255,7 @@ SWEEP_SECONDS = env_seconds("SUITE_SWEEP_SECONDS", 2.0)  # how long a lost wake-
 CELERY_BEAT_SCHEDULE = {
     "sweep-events": {"task": "workers.events.sweep", "schedule": SWEEP_SECONDS},
     "sweep-indexing": {"task": "workers.indexing.synchronise", "schedule": SWEEP_SECONDS},
+    "tidy-indexing": {"task": "workers.indexing.tidy", "schedule": 60.0},
     "sweep-jobs": {"task": "workers.jobs.sweep", "schedule": SWEEP_SECONDS},
 }
 
