@@ -133,7 +133,6 @@ class Command(BaseCommand):
 
     def load_samples(self) -> bool:
         """Load every domain's sample into an empty database, or go on where a killed start stopped; True if any."""
-        is_empty = not Event.objects.exists()
         loaded = False
         for domain in domains().values():
             loader = domain.declared("loaders", "LOADERS").get("sample")
@@ -142,6 +141,7 @@ class Command(BaseCommand):
             folder = DOMAINS_FOLDER / domain.label / "sample"
             load = Load(f"{domain.label}.sample", loader, [folder], LoadOptions(), self.stderr.write)
             load.progress()
+            is_empty = not Event.objects.filter(type__startswith=f"{domain.label}.").exists()
             if is_empty or load.resumed_at:
                 self.say(f"Loading the sample data of {domain.title}")
                 load.run()
