@@ -10,7 +10,6 @@ import hashlib
 import secrets
 import time
 from datetime import timedelta
-from typing import Any
 
 from django.db import DatabaseError
 from django.db.models import Q
@@ -54,16 +53,19 @@ def create_key(name: str, scopes: list[str]) -> tuple[ApiKey, str]:
         raise ValueError(f"scopes must be some of {', '.join(ApiKey.SCOPES)}; not: {', '.join(unknown) or '(none)'}")
     if not 0 < len(name) <= 100:
         raise ValueError("the name must have 1 to 100 characters")
-    text = f"suite_{secrets.token_urlsafe(32)}"
-    key, is_new = ApiKey.objects.get_or_create(name=name, defaults=secret_fields(text) | {"scopes": scopes})
-    if not is_new:
+    if ApiKey.objects.filter(name=name).exists():
         raise ValueError(f"there is a key named {name!r} already; revoked keys keep their names, so choose another")
+    key = ApiKey(name=name, scopes=sorted(set(scopes)))
+    text = new_secret(key)
+    key.save()
     return key, text
 
 
-def secret_fields(text: str) -> dict[str, Any]:
-    """What a row keeps of a key."""
-    return {"hash": hash_of(text), "prefix": text[: len("suite_") + 6]}
+def new_secret(key: ApiKey) -> str:
+    """Give a key that is not saved yet a new secret; returns its text."""
+    text = f"suite_{secrets.token_urlsafe(32)}"
+    key.hash, key.prefix = hash_of(text), text[: len("suite_") + 6]
+    return text
 
 
 def revoke_key(key: ApiKey) -> None:
