@@ -51,7 +51,7 @@ def as_document(row: Mapping[str, Any]) -> Document:
 def text_of(row: Mapping[str, Any]) -> str:
     """What the item says of itself beside its title: category, brand, description, and its attributes in words."""
     words = [row["category"].replace(" > ", ", "), row["brand"], row["description"]]
-    for name, value in sorted(row["attributes"].items()):  # a database keeps no order, and the text must not depend on it
+    for name, value in sorted(row["attributes"].items()):  # databases differ in their order
         parts = value if isinstance(value, list) else [value]
         texts = [part for part in parts if isinstance(part, str)]
         if texts:
