@@ -52,7 +52,7 @@ class ItemBehind(Schema):
 
     item_id: str
     title: str
-    kind: Literal["view", "cart", "purchase", "rating"]
+    kind: Literal["view", "cart", "purchase", "rating", "asked"]
     strength: float
 
 

@@ -21,7 +21,7 @@ from django.utils import timezone
 from domains.commerce.documents import COLLECTION, document_key, split_key
 from domains.commerce.models import Catalogue, Interaction, ItemStatistics
 from domains.commerce.recommender.blend import PRIOR
-from domains.commerce.recommender.fitting import fit_blend
+from domains.commerce.recommender.fitting import HoldOut, fit_blend
 from domains.commerce.recommender.log import InteractionLog
 from domains.commerce.recommender.sources import ArrayText, NoText, TextSource
 from domains.commerce.recommender.statistics import Statistics, build_statistics
@@ -97,7 +97,7 @@ def store(catalogue: Catalogue, statistics: Statistics) -> int:
             changed,
             update_conflicts=True,
             unique_fields=["catalogue", "item_key"],
-            update_fields=["popularity", "neighbours", "digest"],
+            update_fields=["popularity", "trend", "neighbours", "digest"],
         )
     gone = sorted(stale)
     for start in range(0, len(gone), ROWS_AT_ONCE):
@@ -112,9 +112,10 @@ def batches(catalogue: Catalogue, statistics: Statistics) -> Iterator[Sequence[I
             ItemStatistics(
                 catalogue=catalogue,
                 item_key=key,
-                popularity=popularity,
+                popularity=popularity.recent,
+                trend=popularity.trend,
                 neighbours=packed,
-                digest=hashlib.blake2b(struct.pack("<d", popularity) + packed, digest_size=8).digest(),
+                digest=hashlib.blake2b(struct.pack("<2d", *popularity) + packed, digest_size=8).digest(),
             )
             for key, popularity, packed in part
         ]
@@ -138,11 +139,12 @@ def learn_blend(catalogue: Catalogue, release: str) -> None:
     started = time.monotonic()
     newest = Interaction.objects.order_by("-event_id").values_list("event_id", flat=True).first() or 0
     interactions = interaction_log(catalogue, newest)
-    blend = fit_blend(interactions, text_source(catalogue, release))
+    blend = fit_blend(interactions, text_source(catalogue, release), hold_out=kind_of_history(interactions))
     metrics = {
         "interactions": len(interactions),
         "people": len(interactions.user_keys),
         "release": release,
+        "held_out": kind_of_history(interactions),
         "learned": blend is not PRIOR,
         "seconds": round(time.monotonic() - started, 3),
         "finished_at": timezone.now().isoformat(),
@@ -150,6 +152,12 @@ def learn_blend(catalogue: Catalogue, release: str) -> None:
     with transaction.atomic():
         stored = {} if blend is PRIOR else blend.as_json()
         Catalogue.objects.filter(pk=catalogue.pk).update(blend=stored, blend_metrics=metrics)
+
+
+def kind_of_history(interactions: InteractionLog) -> HoldOut:
+    """`baskets` where most interactions share their moment with another one of the same person, as order lines do."""
+    same = (np.diff(interactions.users) == 0) & (np.diff(interactions.timestamps) == 0)
+    return "baskets" if 2 * np.count_nonzero(same) > len(interactions) else "items"
 
 
 def text_source(catalogue: Catalogue, release: str) -> TextSource:

@@ -84,9 +84,10 @@ class ItemStatistics(models.Model):
 
     catalogue = models.ForeignKey(Catalogue, on_delete=models.CASCADE, db_index=False)
     item_key = models.CharField(max_length=200)
-    popularity = models.FloatField(default=0.0)
+    popularity = models.FloatField(default=0.0)  # recent interactions, fading
+    trend = models.FloatField(default=0.0)  # the share of all interactions that is recent
     neighbours = models.BinaryField(default=b"")  # packed by recommender.statistics
-    digest = models.BinaryField(max_length=8, default=b"")  # of both: an unchanged row is not written again
+    digest = models.BinaryField(max_length=8, default=b"")  # of all of it: an unchanged row is not written again
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["catalogue", "item_key"], name="commerce_statistics_once")]

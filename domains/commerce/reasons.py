@@ -9,6 +9,7 @@ from domains.commerce.recommender.ranker import Ranked
 
 VERBS = {"view": "viewed", "cart": "put in your cart", "purchase": "bought", "rating": "rated"}
 STRENGTH = ("rating", "view", "cart", "purchase")  # of a verb: the last one that is true is said
+ASKED = "asked"  # the item that similar ones are wanted for
 SMALLEST = 0.03  # share of the score below which a channel is not worth a line
 
 
@@ -41,8 +42,10 @@ def newest_reason() -> dict[str, Any]:
 def sentence(channel: str, behind: list[dict[str, Any]]) -> str:
     if channel == "popular" or not behind:
         return {"popular": "Popular now", "text": "Like what you looked at"}.get(channel, "Goes with what you chose")
-    strongest_item = behind[0]
-    cause = f"because you {VERBS.get(strongest_item['kind'], 'viewed')} “{strongest_item['title']}”"
+    title, kind = behind[0]["title"], behind[0]["kind"]
+    if kind == ASKED:
+        return f"Similar to “{title}”" if channel == "text" else f"Often chosen together with “{title}”"
+    cause = f"because you {VERBS.get(kind, 'viewed')} “{title}”"
     if channel == "text":
         return f"Similar, {cause}"
     return f"Often chosen together, {cause}"

@@ -18,7 +18,7 @@ from django.db.models import Count, Q
 from domains.commerce.documents import COLLECTION, split_key
 from domains.commerce.filters import parse_filters
 from domains.commerce.models import Catalogue, Interaction, Item
-from domains.commerce.reasons import newest_reason, reasons, strongest
+from domains.commerce.reasons import ASKED, newest_reason, reasons, strongest
 from domains.commerce.recommender.blend import Blend
 from domains.commerce.recommender.ranker import Ranked, Recommender
 from domains.commerce.recommender.sources import Seen
@@ -158,7 +158,7 @@ def similar(
     """Items like this one, by their text and by what people chose together. Raises `NotFound`."""
     if not Item.objects.filter(catalogue=catalogue, key=item_key, is_removed=False).exists():
         raise NotFound(f"There is no item {item_key[:200]!r} in the catalogue {catalogue.slug!r}.")
-    return _answer(catalogue, Past([Seen(item_key)], {item_key: {"view"}}), {item_key}, k, filters)
+    return _answer(catalogue, Past([Seen(item_key)], {item_key: {ASKED}}), {item_key}, k, filters)
 
 
 def _answer(

@@ -13,7 +13,7 @@ import numpy as np
 from domains.commerce.documents import COLLECTION, FIELDS, attributes_of, document_key, split_key
 from domains.commerce.filters import ONLY_AVAILABLE, passes
 from domains.commerce.models import Item, ItemStatistics
-from domains.commerce.recommender.sources import Neighbours
+from domains.commerce.recommender.sources import Neighbours, Popularity
 from domains.commerce.recommender.statistics import unpack
 from suite.index.engine import Filter, Query, Term
 from suite.index.selectors import NO_RELEASE, active_generation, search, vectors
@@ -38,8 +38,9 @@ class RowStatistics:
     def popular(self, m: int) -> list[tuple[str, float]]:
         return list(self.rows.order_by("-popularity", "id").values_list("item_key", "popularity")[:m])
 
-    def popularity(self, keys: Sequence[str]) -> Mapping[str, float]:
-        return dict(self.rows.filter(item_key__in=keys).values_list("item_key", "popularity"))
+    def popularity(self, keys: Sequence[str]) -> Mapping[str, Popularity]:
+        found = self.rows.filter(item_key__in=keys).values_list("item_key", "popularity", "trend")
+        return {key: Popularity(recent, trend) for key, recent, trend in found}
 
 
 class IndexText:

@@ -14,8 +14,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from domains.commerce import selectors
 from domains.commerce.filters import BadFilter, parse_filters
-from domains.commerce.models import Interaction
+from domains.commerce.models import Catalogue, Interaction
 from domains.commerce.selectors import NotFound, Past, Person
+from suite import jobs
 from suite.events.envelope import Rejected, parse_time
 from suite.formats import FormatError, Problem, read_records
 
@@ -46,6 +47,7 @@ class Command(BaseCommand):
         if not 1 <= options["k"] <= 100:
             raise CommandError("-k must be from 1 to 100")
         try:
+            self.learn_first()
             answer = answered(options)
         except (NotFound, BadFilter, FormatError) as error:
             raise CommandError(str(error)) from None
@@ -53,6 +55,13 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(answer, ensure_ascii=False))
         else:
             self.print_table(answer)
+
+    def learn_first(self) -> None:
+        """Build statistics that were never built, where no worker has come to it yet."""
+        never = Catalogue.objects.filter(statistics_at=None)
+        if Interaction.objects.filter(catalogue__in=never).exists():
+            self.stderr.write("Building the statistics of what was loaded ...")
+            jobs.run("commerce.statistics")
 
     def print_table(self, answer: dict[str, Any]) -> None:
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)
