@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.models import Count, Q
@@ -20,6 +20,7 @@ from domains.commerce.filters import parse_filters
 from domains.commerce.models import Catalogue, Interaction, Item
 from domains.commerce.reasons import ASKED, newest_reason, reasons, strongest
 from domains.commerce.recommender.blend import Blend
+from domains.commerce.recommender.features import CHANNEL_OF, CHANNELS
 from domains.commerce.recommender.ranker import Ranked, Recommender
 from domains.commerce.recommender.sources import Seen
 from domains.commerce.sources import AllowedItems, IndexText, RowStatistics
@@ -158,16 +159,28 @@ def similar(
     """Items like this one, by their text and by what people chose together. Raises `NotFound`."""
     if not Item.objects.filter(catalogue=catalogue, key=item_key, is_removed=False).exists():
         raise NotFound(f"There is no item {item_key[:200]!r} in the catalogue {catalogue.slug!r}.")
-    return _answer(catalogue, Past([Seen(item_key)], {item_key: {ASKED}}), {item_key}, k, filters)
+    alike = without_popularity(Blend.from_json(catalogue.blend))
+    return _answer(catalogue, Past([Seen(item_key)], {item_key: {ASKED}}), {item_key}, k, filters, alike)
+
+
+def without_popularity(blend: Blend) -> Blend:
+    """A blend for which an item is not more alike for being popular."""
+    kept = CHANNELS.index("popular") != CHANNEL_OF
+    return replace(blend, short=blend.short * kept, long=blend.long * kept)
 
 
 def _answer(
-    catalogue: Catalogue, known: Past, excluded: Set[str], k: int, filters: Sequence[Filter] | None
+    catalogue: Catalogue,
+    known: Past,
+    excluded: Set[str],
+    k: int,
+    filters: Sequence[Filter] | None,
+    blend: Blend | None = None,
 ) -> dict[str, Any]:
     conditions = parse_filters(()) if filters is None else filters
     text = IndexText(catalogue.slug, conditions)
     allowed = AllowedItems(catalogue.pk, conditions)
-    recommender = Recommender(RowStatistics(catalogue.pk), text, Blend.from_json(catalogue.blend))
+    recommender = Recommender(RowStatistics(catalogue.pk), text, blend or Blend.from_json(catalogue.blend))
     ranked = recommender.recommend(known.history, k, exclude=excluded, allowed=allowed)
     keys = [each.key for each in ranked]
     missing = k - len(keys)
