@@ -7,15 +7,19 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 from django.conf import settings
 
 ROOT: Path = settings.BASE_DIR
@@ -42,6 +46,25 @@ def wait_until(is_so: Callable[[], bool], seconds: float, what: str) -> None:
     while not is_so():
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
         time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@contextmanager
+def new_database(purpose: str) -> Iterator[str]:
+    """The address of a new, empty database on the PostgreSQL server under test."""
+    url = os.environ["SUITE_DATABASE_URL"]
+    name = f"suite_{purpose}{os.environ.get('SUITE_TEST_ID', '')}".lower()
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        server.execute(f'CREATE DATABASE "{name}"')
+        try:
+            yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        finally:
+            server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 class Process:
@@ -116,6 +139,22 @@ class Installation:
         process = self.run("manage.py", "up", "--port", "0", *arguments)
         self.address = process.wait_for(r"Pages are at (http://\S+)")[1]
         return process
+
+    def web(self) -> Process:
+        """The web process of the full stack, alone."""
+        port = self.address.rsplit(":", 1)[-1] or str(free_port())
+        self.address = f"http://127.0.0.1:{port}"
+        return self.run("-m", "uvicorn", "suite.asgi:application", "--port", port, "--lifespan", "off")
+
+    def worker(self, *queues: str, pool: str = "prefork") -> Process:
+        """A Celery worker of the full stack for some of the queues."""
+        names = ",".join(f"suite.{name}" for name in queues)
+        node = f"{'-'.join(queues)}-{len(self.processes)}@%h"  # two of one name shut each other out
+        options = ("-n", node, "-Q", names, "-P", pool, "-c", "2", "--without-mingle", "--without-gossip")
+        return self.run("-m", "celery", "-A", "suite.celery", "worker", *options)
+
+    def beat(self) -> Process:
+        return self.run("-m", "celery", "-A", "suite.celery", "beat", "--schedule", str(self.state / "beat"))
 
     def manage(self, *arguments: str) -> str:
         """Standard output of one command; fails where it fails."""

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
-import psycopg
 import pytest
 
-from tests.project import Installation, Process, copy_project, wait_until
+from tests.project import Installation, Process, copy_project, new_database, wait_until
 
 ROUNDS = 10
 BATCH = 20
@@ -89,62 +86,39 @@ def test_killing_the_one_process_loses_and_doubles_nothing(tmp_path: Path) -> No
         installation.end()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-@pytest.fixture
-def database_url() -> Iterator[str]:
-    """The address of a new database on the server under test."""
-    url = os.environ["SUITE_DATABASE_URL"]
-    name = f"suite_faults{os.environ.get('SUITE_TEST_ID', '')}".lower()
-    with psycopg.connect(url, autocommit=True) as server:
-        server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        server.execute(f'CREATE DATABASE "{name}"')
-        yield urlsplit(url)._replace(path=f"/{name}").geturl()
-        server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
 @pytest.mark.faults
 @pytest.mark.services("postgres", "rabbitmq")
 @pytest.mark.timeout(600)
-def test_killing_worker_or_web_of_the_full_stack_loses_and_doubles_nothing(tmp_path: Path, database_url: str) -> None:
+def test_killing_worker_or_web_of_the_full_stack_loses_and_doubles_nothing(tmp_path: Path) -> None:
     folder = copy_project(tmp_path / "project", is_with_tally=True)
-    services = {"SUITE_DATABASE_URL": database_url, "SUITE_BROKER_URL": os.environ["SUITE_BROKER_URL"]}
-    installation = Installation(folder, tmp_path / "state", {**SHORT_LEASES, **services})
-    installation.manage("migrate")
-    port = free_port()
-    installation.address = f"http://127.0.0.1:{port}"
+    with new_database("faults") as database_url:
+        services = {"SUITE_DATABASE_URL": database_url, "SUITE_BROKER_URL": os.environ["SUITE_BROKER_URL"]}
+        installation = Installation(folder, tmp_path / "state", {**SHORT_LEASES, **services})
+        try:
+            installation.manage("migrate")
+            kill_web_or_worker(installation)
+        finally:
+            installation.end()
 
-    def web() -> Process:
-        return installation.run("-m", "uvicorn", "suite.asgi:application", "--port", str(port), "--lifespan", "off")
 
-    def celery(*arguments: str) -> Process:
-        return installation.run("-m", "celery", "-A", "suite.celery", *arguments)
-
-    def worker() -> Process:
-        return celery(
-            "worker", "-Q", "suite.events", "-P", "prefork", "-c", "2", "--without-mingle", "--without-gossip"
-        )
-
-    start: dict[str, Callable[[], Process]] = {"web": web, "worker": worker}
+def kill_web_or_worker(installation: Installation) -> None:
+    start: dict[str, Callable[[], Process]] = {
+        "web": installation.web,
+        "worker": lambda: installation.worker("events"),
+    }
     running = {name: begin() for name, begin in start.items()}
-    celery("beat", "--schedule", str(tmp_path / "beat"))
+    installation.beat()
     running["web"].wait_for("running on")
     sender = Sender(installation, installation.key())
     sender.start()
-    try:
-        for _ in range(ROUNDS):
-            time.sleep(random.uniform(1.0, 4.0))
-            name = random.choice(["web", "worker"])
-            running[name].kill()
-            running[name] = start[name]()
-        sender.is_over.set()
-        sender.join(timeout=60)
-        check_effects(installation, sender)
-    finally:
-        installation.end()
+    for _ in range(ROUNDS):
+        time.sleep(random.uniform(1.0, 4.0))
+        name = random.choice(["web", "worker"])
+        running[name].kill()
+        running[name] = start[name]()
+    sender.is_over.set()
+    sender.join(timeout=60)
+    check_effects(installation, sender)
 
 
 def test_the_count_would_see_a_lost_and_a_doubled_event(tmp_path: Path) -> None:

@@ -120,11 +120,11 @@ class Command(BaseCommand):
             while not server.started:
                 time.sleep(0.05)
             self.say(f"Pages are at {address}")
+            if wants_demo and self.load_samples():
+                self.wait_for_handlers()
             if releases.active() is None:
                 self.say("Making the first release of the encoder")
                 call_command("release", verbosity=0)
-            if wants_demo and self.load_samples():
-                self.wait_for_handlers()
         except Exception as error:  # whatever is missing, the pages go on and say so
             self.stderr.write(f"The first start is not complete: {type(error).__name__}: {error}")
         finally:
