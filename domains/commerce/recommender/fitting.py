@@ -23,6 +23,7 @@ from domains.commerce.recommender.statistics import StatisticsSettings, build_st
 
 HoldOut = Literal["items", "baskets"]
 FEWEST = 30  # examples: below, the prior is better than anything learned
+SHORT = (0, 1, 2, 4)
 PULL = 3.0  # how strongly weights are drawn to the prior, in examples
 
 
@@ -63,9 +64,9 @@ def collect(
     statistics = build_statistics(log.select(~held), settings=settings)
     recommender = Recommender(statistics, text, PRIOR)
     features, sizes, positive, lengths = [], [], [], []
-    for history, targets in next_items(log, held, hold_out, limit):
+    for number, (history, targets) in enumerate(next_items(log, held, hold_out, limit)):
         past = {seen.key for seen in history}
-        found = recommender.candidates(history, 1, exclude=past)
+        found = recommender.candidates(shortened(history, number), 1, exclude=past)
         hits = np.array([key in targets for key in found.keys], np.float32)
         if hits.any():
             features.append(found.evidence.features())
@@ -76,6 +77,14 @@ def collect(
         return None
     starts = np.cumsum([0, *sizes[:-1]])
     return Examples(np.concatenate(features), starts, np.concatenate(positive), np.array(lengths))
+
+
+def shortened(history: list[Seen], number: int) -> list[Seen]:
+    """Every fourth example is shown with its newest items only, or none: so weights for newcomers are learned, too."""
+    if number % 4 < 3:
+        return history
+    newest = SHORT[number // 4 % len(SHORT)]
+    return history[len(history) - min(newest, len(history)) :]
 
 
 def held_out(log: InteractionLog, hold_out: HoldOut) -> np.ndarray:

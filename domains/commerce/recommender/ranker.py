@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from domains.commerce.recommender.blend import Blend
-from domains.commerce.recommender.features import CHANNEL_OF, CHANNELS, FEATURES, TEXT_FADE, Evidence, Links, evidence
+from domains.commerce.recommender.features import (
+    CANDIDATE_FADE,
+    CHANNEL_OF,
+    CHANNELS,
+    FEATURES,
+    Evidence,
+    Links,
+    evidence,
+)
 from domains.commerce.recommender.sources import Seen, StatisticsSource, TextSource
 
 HISTORY = 50  # the newest distinct items that are looked at
@@ -35,6 +43,17 @@ class Candidates:
     history: list[str]
     keys: list[str]
     evidence: Evidence
+
+
+def newest_first(history: Sequence[Seen]) -> tuple[list[str], np.ndarray]:
+    """The distinct keys of the newest interactions, newest first, and the step back of each, int (keys,)."""
+    ages: dict[str, float] = {}
+    for seen in reversed(history):
+        ages.setdefault(seen.key, seen.age)
+        if len(ages) == HISTORY:
+            break
+    moments = np.diff(np.array(list(ages.values())), prepend=next(iter(ages.values()), 0.0)) != 0
+    return list(ages), np.cumsum(moments)
 
 
 def everything(keys: list[str]) -> set[str]:
@@ -79,11 +98,11 @@ class Recommender:
         allowed: Callable[[list[str]], set[str]] = everything,
     ) -> Candidates:
         """Candidates of every channel with the evidence on them."""
-        recent = list(dict.fromkeys(seen.key for seen in reversed(history)))[:HISTORY]
+        recent, steps = newest_first(history)
         links = Links.of(recent, self.statistics.neighbours(recent))
         vectors = dict(self.text.vectors(recent))
-        keys = links.strongest(TOGETHER)
-        keys += self._nearest(recent, vectors, exclude)
+        keys = links.strongest(TOGETHER, steps)
+        keys += self._nearest(recent, steps, vectors, exclude)
         keys += [key for key, _ in self.statistics.popular(POPULAR)]
         keys = [key for key in dict.fromkeys(keys) if key not in exclude]
         permitted = allowed(keys)
@@ -92,15 +111,17 @@ class Recommender:
             keys += self._more_popular(k, exclude | set(keys), allowed)
         vectors |= self.text.vectors([key for key in keys if key not in vectors])
         popularity = self.statistics.popularity(keys)
-        return Candidates(recent, keys, evidence(recent, keys, links, vectors, popularity))
+        return Candidates(recent, keys, evidence(recent, steps, keys, links, vectors, popularity))
 
-    def _nearest(self, recent: Sequence[str], vectors: Mapping[str, np.ndarray], exclude: Set[str]) -> list[str]:
+    def _nearest(
+        self, recent: Sequence[str], steps: np.ndarray, vectors: Mapping[str, np.ndarray], exclude: Set[str]
+    ) -> list[str]:
         """The items nearest to the recency-weighted mean of the history's vectors."""
-        known = [(TEXT_FADE**step, vectors[key]) for step, key in enumerate(recent) if key in vectors]
+        known = [place for place, key in enumerate(recent) if key in vectors]
         if not known:
             return []
-        fades, stacked = zip(*known, strict=True)
-        profile = np.array(fades, np.float32) @ np.stack(stacked)
+        fades = (CANDIDATE_FADE ** steps[known]).astype(np.float32)
+        profile = fades @ np.stack([vectors[recent[place]] for place in known])
         length = float(np.linalg.norm(profile))
         return [key for key, _ in self.text.nearest(profile / length, TEXT, exclude)] if length else []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,6 +31,13 @@ class Neighbours:
     weights: np.ndarray
 
 
+class Popularity(NamedTuple):
+    """How popular an item is now, and how much of that is new: the share of all that ever happened to it, 0 to 1."""
+
+    recent: float
+    trend: float
+
+
 class StatisticsSource(Protocol):
     """What interactions say of items. Keys that are unknown are left out of the answers."""
 
@@ -40,7 +47,7 @@ class StatisticsSource(Protocol):
         """The m most popular items, most popular first; fewer only where there are no more."""
         ...
 
-    def popularity(self, keys: Sequence[str]) -> Mapping[str, float]: ...
+    def popularity(self, keys: Sequence[str]) -> Mapping[str, Popularity]: ...
 
 
 class TextSource(Protocol):

@@ -5,6 +5,8 @@ Neighbours carry several columns, so that a blend can learn which kind of "toget
 - `next`: how often b came after a (within a window of the same user's sequence), out of all that came after a.
 - `near`: cosine of the same window in both directions.
 - `people`: cosine over the users who had both, whatever the order.
+- `linear`: the weight of a in the best linear guess of who has b (EASE, Steck 2019), among the most popular items only,
+  since the dense solve grows with the cube of their number; weights below 0 are left out.
 
 A pair counts less with every step between the two, with the time between them and with its own age. Everything is
 computed with sparse matrices: a full rebuild takes seconds, so there is no incremental state that could drift.
@@ -19,15 +21,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sparse
 
 from domains.commerce.recommender.log import KINDS, InteractionLog
-from domains.commerce.recommender.sources import Neighbours
+from domains.commerce.recommender.sources import Neighbours, Popularity
 
-COLUMNS = ("next", "near", "people")
+COLUMNS = ("next", "near", "people", "linear")
 DAY = 86_400.0
 CHUNK = 400_000  # interactions whose pairs are held at once: bounds the memory
 PACKING = 1  # the version of `pack`
+LEAST = 1e-4  # smaller linear weights are left out
 BLOCK = 2_000  # items whose neighbours are cut at once
 
 
@@ -40,21 +44,25 @@ class StatisticsSettings:
     step_decay: float = 0.9  # a pair one step further apart counts this much
     gap_days: float = 60.0  # a pair this far apart in time counts 1/e
     half_life_days: float = 120.0  # a pair this old counts half
-    popularity_half_life_days: float = 30.0
+    popularity_half_life_days: float = 14.0
     prior_count: float = 20.0  # added to the count of a, so that rare items are not sure of anything
-    people: int = 200  # the newest items of a user that enter `people`
+    people: int = 200  # the newest items of a user that enter `people` and `linear`
+    linear: int = 4_000  # the most popular items, which have the column `linear`
+    ridge: float = 300.0
+    trend_prior: float = 5.0  # added to all that ever happened to an item
 
 
 @dataclass(frozen=True)
 class Statistics:
     """Neighbours of every item as CSR arrays, best first, and popularity. A `StatisticsSource` in memory.
 
-    `popularities` float32 (n,); item i has the neighbours `indices[indptr[i]:indptr[i + 1]]` with `weights` float32
-    (len(indices), len(COLUMNS)).
+    `popularities` and `trends` float32 (n,); item i has the neighbours `indices[indptr[i]:indptr[i + 1]]` with
+    `weights` float32 (len(indices), len(COLUMNS)).
     """
 
     item_keys: Sequence[str]
     popularities: np.ndarray
+    trends: np.ndarray
     indptr: np.ndarray
     indices: np.ndarray
     weights: np.ndarray
@@ -79,13 +87,17 @@ class Statistics:
     def popular(self, m: int) -> list[tuple[str, float]]:
         return [(self.item_keys[code], float(self.popularities[code])) for code in self.order[:m]]
 
-    def popularity(self, keys: Sequence[str]) -> dict[str, float]:
-        return {key: float(self.popularities[self.codes[key]]) for key in keys if key in self.codes}
+    def popularity(self, keys: Sequence[str]) -> dict[str, Popularity]:
+        codes = {key: self.codes[key] for key in keys if key in self.codes}
+        return {key: self.popularity_of(code) for key, code in codes.items()}
 
-    def rows(self) -> Iterator[tuple[str, float, bytes]]:
+    def popularity_of(self, code: int) -> Popularity:
+        return Popularity(float(self.popularities[code]), float(self.trends[code]))
+
+    def rows(self) -> Iterator[tuple[str, Popularity, bytes]]:
         """(item key, popularity, packed neighbours) of every item that was ever seen: what a database row holds."""
-        for code in np.flatnonzero((self.popularities > 0) | (np.diff(self.indptr) > 0)):
-            yield self.item_keys[int(code)], float(self.popularities[code]), pack(self.of(int(code)))
+        for code in np.flatnonzero((self.popularities > 0) | (np.diff(self.indptr) > 0)).tolist():
+            yield self.item_keys[code], self.popularity_of(code), pack(self.of(code))
 
 
 def build_statistics(
@@ -98,8 +110,11 @@ def build_statistics(
     now = float(log.timestamps.max(initial=0.0)) if now is None else now
     ages = np.maximum(now - log.timestamps, 0.0) / DAY
     popularities = np.bincount(log.items, 0.5 ** (ages / settings.popularity_half_life_days), minlength=n)
+    trends = popularities / (np.bincount(log.items, minlength=n) + settings.trend_prior)
     indptr, indices, weights = cut(columns_of(log, ages, settings), n, settings.neighbours)
-    return Statistics(log.item_keys, popularities.astype(np.float32), indptr, indices, weights)
+    return Statistics(
+        log.item_keys, popularities.astype(np.float32), trends.astype(np.float32), indptr, indices, weights
+    )
 
 
 def columns_of(log: InteractionLog, ages: np.ndarray, settings: StatisticsSettings) -> list[Callable[[slice], Any]]:
@@ -114,7 +129,13 @@ def columns_of(log: InteractionLog, ages: np.ndarray, settings: StatisticsSettin
     both = (near @ both @ near).tocsr()
     scaled = (sets @ owners).tocsr()
     by_item = scaled.T.tocsr()
-    return [lambda part: forward[part], lambda part: both[part], lambda part: by_item[part] @ scaled]
+    guess = linear(sets, settings)
+    return [
+        lambda part: forward[part],
+        lambda part: both[part],
+        lambda part: by_item[part] @ scaled,
+        lambda part: guess[part],
+    ]
 
 
 def following(log: InteractionLog, ages: np.ndarray, settings: StatisticsSettings) -> Any:
@@ -150,6 +171,32 @@ def user_sets(log: InteractionLog, newest: int) -> Any:
     return sets
 
 
+def linear(sets: Any, settings: StatisticsSettings) -> Any:
+    """Sparse (n, n): EASE's weights B = I - P / diag(P), P = (X'X + ridge)^-1, of the most popular items."""
+    n = sets.shape[1]
+    counts = np.asarray(sets.sum(axis=0)).ravel()
+    chosen = np.sort(np.lexsort((np.arange(n), -counts))[: settings.linear])
+    chosen = chosen[counts[chosen] > 0]
+    if not len(chosen):
+        return sparse.csr_array((n, n), dtype=np.float32)
+    weights = ease_weights(sets[:, chosen], settings.ridge)
+    rows, columns = np.nonzero(weights > LEAST)
+    found = weights[rows, columns].astype(np.float32)
+    return sparse.csr_array((found, (chosen[rows], chosen[columns])), shape=(n, n))
+
+
+def ease_weights(sets: Any, ridge: float) -> np.ndarray:
+    """Dense (n, n) weights from a (row) to b (column), 0 on the diagonal: "Embarrassingly shallow autoencoders for
+    sparse data", Steck 2019, equation 8.
+    """
+    gram = (sets.T @ sets).toarray().astype(np.float64)
+    gram[np.diag_indices_from(gram)] += ridge
+    inverse = scipy.linalg.inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return weights
+
+
 def cut(columns: Sequence[Callable[[slice], Any]], n: int, keep: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The best `keep` neighbours of every item by the sum of its columns, each scaled to the item's largest weight."""
     counts, indices, weights = [], [], []
@@ -161,6 +208,7 @@ def cut(columns: Sequence[Callable[[slice], Any]], n: int, keep: int) -> tuple[n
         kept = rows + first != items
         rows, items = rows[kept], items[kept]
         table = np.stack([np.asarray(block[rows, items]).ravel() for block in blocks], axis=1)  # (pairs, columns)
+        table = table.round(7)  # equal weights stay equal, whatever order they were summed in
         largest = np.zeros((part.stop - first, len(columns)), np.float32)
         np.maximum.at(largest, rows, table)
         order = np.lexsort((items, -(table / np.maximum(largest[rows], 1e-12)).sum(axis=1), rows))
