@@ -1,0 +1,111 @@
+"""`manage.py evaluate commerce.interactions`: the recommender that serves, on held-out interactions of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from domains.commerce.documents import text_of
+from domains.commerce.recommender.baselines import LARGEST, fit_baselines
+from domains.commerce.recommender.evaluation import cut_by_date, leave_last_out, measure, scored, served
+from domains.commerce.recommender.log import KINDS, InteractionLog
+from domains.commerce.recommender.sources import ArrayText, NoText, TextSource
+from suite.events.envelope import Rejected, parse_time
+from suite.formats import Problem, read_records
+from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request
+
+ITEM_WORDS = {"item_id", "title", "description", "category", "brand", "price", "currency", "available", "created_at"}
+PROTOCOLS = {
+    False: "leave-last-one-out in stable order (timestamp, line); every item is ranked, history excluded",
+    True: "history before the cut; targets: new items of the first later basket; all items of before the cut ranked",
+}
+
+
+def evaluate_interactions(request: Request) -> Report:
+    """Raises `EvaluationError` where the file has no user with a history and a target."""
+    bad: list[Problem] = []
+    log = InteractionLog.from_rows(interaction_rows(request.data, bad))
+    items = [record for path in request.against for record in item_records(path, bad)]
+    known = set(log.item_keys)
+    extra = dict.fromkeys(str(item["item_id"]) for item in items if str(item["item_id"]) not in known)
+    log = replace(log, item_keys=[*log.item_keys, *extra])
+    split = cut_by_date(log, request.cut.timestamp()) if request.cut else leave_last_out(log)
+    if not split.cases:
+        reasons = f"; line {bad[0].line} {bad[0].reason}" if bad else ""
+        raise EvaluationError(f"{request.data}: no user has both a history and something held out{reasons}")
+    text = item_text(items, request)
+    metrics, details = measure(split, served(split, text))
+    baselines = {}
+    if request.has_baselines:
+        fitted = fit_baselines(split.known)
+        baselines = {name: measure(split, scored(split, scores))[0] for name, scores in fitted.items()}
+        if "ease" not in fitted:
+            details["left_out"] = f"ease: more than {LARGEST:,} items"
+    details |= {"items": int(split.ranked.sum()), "with_text": len(items), "bad_lines": len(bad)}
+    return Report(len(split.cases), metrics, PROTOCOLS[request.cut is not None], baselines, details)
+
+
+def interaction_rows(path: Path, bad: list[Problem]) -> Iterator[tuple[str, str, float, str, float | None]]:
+    """(user, item, Unix seconds, kind, value) of each good line; the others go to `bad`."""
+    for found in read_records(path):
+        if isinstance(found, Problem):
+            bad.append(found)
+            continue
+        number, record = found
+        try:
+            yield interaction_row(record)
+        except (Rejected, ValueError, KeyError) as error:
+            bad.append(Problem(number, f"is not an interaction ({error.__class__.__name__}: {error})"))
+
+
+def interaction_row(record: dict[str, Any]) -> tuple[str, str, float, str, float | None]:
+    user = str(record.get("user_id") or "") or str(record.get("session_id") or "")
+    item, kind, stamp = str(record["item_id"]), str(record.get("kind") or "view"), record["timestamp"]
+    if not user or not item:
+        raise ValueError("user_id and item_id are required")
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}")
+    try:
+        seconds = float(stamp)
+    except (TypeError, ValueError):
+        seconds = parse_time(stamp, "timestamp").timestamp()
+    if not np.isfinite(seconds):
+        raise ValueError("timestamp must be finite")
+    return user, item, seconds, kind, float(record["value"]) if record.get("value") not in (None, "") else None
+
+
+def item_records(path: Path, bad: list[Problem]) -> Iterator[dict[str, Any]]:
+    for found in read_records(path):
+        if isinstance(found, Problem):
+            bad.append(found)
+        elif found[1].get("item_id") in (None, ""):
+            bad.append(Problem(found[0], "has no item_id"))
+        else:
+            yield found[1]
+
+
+def item_text(items: Sequence[dict[str, Any]], request: Request) -> TextSource:
+    """The items' vectors by the release under test, from the same text that the index holds."""
+    if not items:
+        return NoText()
+    texts = {str(item["item_id"]): encoded_text(item) for item in items}
+    return ArrayText(list(texts), request.encoder().embed(list(texts.values())))
+
+
+def encoded_text(item: dict[str, Any]) -> str:
+    """Title and text as `suite.index.vectors.encoded_text` joins them."""
+    row = {name: str(item.get(name) or "") for name in ("category", "brand", "description")}
+    attributes = {name: value for name, value in item.items() if name not in ITEM_WORDS}
+    return f"{item.get('title') or ''}\n{text_of(row | {'attributes': attributes})}".strip()
+
+
+EVALUATIONS = {
+    "commerce.interactions": Evaluation(
+        evaluate_interactions,
+        "next-item ranking: leave-last-one-out, or --cut DATE; texts from --against ITEMS",
+    )
+}
