@@ -1,6 +1,6 @@
 """What the index must hold, and how far each generation has come.
 
-A collection (`commerce.items`) keeps one `DocumentChange` row a document, with the sequence of its last change. Each
+A collection (`shop.things`) keeps one `DocumentChange` row a document, with the sequence of its last change. Each
 generation keeps a watermark, `synced_sequence`. Indexing, building a new generation, catching up after an outage and
 rolling back are one operation: bring a generation from its watermark to the end.
 """

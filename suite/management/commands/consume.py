@@ -11,7 +11,10 @@ from django.utils.module_loading import import_string
 
 
 class Command(BaseCommand):
-    help = "Take events from RabbitMQ (exchange suite.events, routing key = event type) until stopped. No arguments."
+    help = (
+        "Take events from RabbitMQ (exchange suite.events, routing key = event type) until stopped. "
+        "Example: SUITE_BROKER_URL=amqp://user:password@host:5672/ manage.py consume"
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.IS_EMBEDDED:

@@ -34,7 +34,7 @@ class Command(BaseCommand):
         return (
             "Measure a release on data that it has not seen. Exit status 2 where the release has no head for it.\n\n"
             f"evaluations:\n{names or '  none'}\n\n"
-            "Example:\n  manage.py evaluate commerce.interactions --data ratings.jsonl --baselines --json"
+            "Example:\n  manage.py evaluate shop.sales --data ratings.jsonl --baselines --json"
         )
 
     def add_arguments(self, parser: CommandParser) -> None:

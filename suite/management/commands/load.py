@@ -30,7 +30,7 @@ class Command(BaseCommand):
         formats = "\n".join(f"  {name:24} {loader.help}" for name, loader in sorted(loaders().items()))
         return (
             "Take files in as events. A load that was stopped goes on where it was, and no line is taken twice.\n\n"
-            f"formats:\n{formats or '  none'}\n\nExample:\n  manage.py load commerce.items items.jsonl.gz"
+            f"formats:\n{formats or '  none'}\n\nExample:\n  manage.py load shop.things things.jsonl.gz"
         )
 
     def add_arguments(self, parser: CommandParser) -> None:

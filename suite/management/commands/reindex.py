@@ -1,4 +1,4 @@
-"""Build the candidates anew beside the ones that serve, and switch: `manage.py reindex commerce`."""
+"""Build the candidates anew beside the ones that serve, and switch: `manage.py reindex shop`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
     help = (
         "Build a fresh generation of the active release from the rows, gate it, and switch to it. What serves now\n"
         "serves on until then. Texts that are unchanged are not encoded again.\n\n"
-        "Examples:\n  manage.py reindex\n  manage.py reindex commerce\n  manage.py reindex commerce.items --json"
+        "Examples:\n  manage.py reindex\n  manage.py reindex shop\n  manage.py reindex shop.things --json"
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:

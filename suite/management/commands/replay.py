@@ -1,4 +1,4 @@
-"""Run the handlers of stored events once more: `manage.py replay --type commerce.interaction.recorded`."""
+"""Run the handlers of stored events once more: `manage.py replay --type shop.thing.sold`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from suite.events.services import replay_events
 class Command(BaseCommand):
     help = (
         "Run the handlers of stored events once more. The rows that they write end in the same state.\n\n"
-        "  manage.py replay --since 2026-01-31 --type commerce.interaction.recorded"
+        "  manage.py replay --since 2026-01-31 --type shop.thing.sold"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
