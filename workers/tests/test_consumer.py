@@ -46,7 +46,8 @@ def broker(trial: Trial, settings: Any, monkeypatch: Any) -> Iterator[Connection
         dead_queue(channel).declare()
         exchange.ingest_queue()(channel).declare()
         yield link
-    with exchange.connection() as link:
+    again: Any = exchange.connection()
+    with again as link:
         for queue in (f"{name}.ingest", f"{name}.dead"):
             link.default_channel.queue_delete(queue)
         for owned in (name, f"{name}.dead"):
@@ -84,7 +85,7 @@ def wait_until(is_true: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def waiting(broker: Connection, queue: str) -> int:
+def waiting(broker: Any, queue: str) -> int:
     """Messages in a queue that no consumer holds."""
     return broker.default_channel.queue_declare(queue, passive=True).message_count
 
@@ -203,7 +204,7 @@ def test_conclusions_are_published_with_the_brokers_word_and_do_not_come_back(
     record_events([Envelope(id="c", source="suite", type=WRITTEN, data={"text": "own"})])
     assert publishing.publish_pending() == 3
     assert not PendingEvent.objects.filter(work=PendingEvent.PUBLISH).exists()
-    got = [spy.get(no_ack=True) for _ in range(3)]
+    got: list[Any] = [spy.get(no_ack=True) for _ in range(3)]
     assert [json.loads(message.body)["id"] for message in got] == ["a", "b", "c"]
     assert [message.delivery_info["routing_key"] for message in got] == ["trial.note.judged"] * 2 + [WRITTEN]
     send(broker, note("last"))
