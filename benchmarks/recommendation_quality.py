@@ -1,0 +1,100 @@
+"""The recommender that serves, beside its rivals and without each of its channels, on two public data sets.
+
+MovieLens-100K (a folder with RecBole's `.inter` and `.item`; `SUITE_MOVIELENS` or `movielens=`): leave-last-one-out.
+Online Retail (`online_retail/*.csv.gz` under `SUITE_DATA`, or `retail=FILE`): cut 30 days before the end, first later
+basket, new items only. A data set that is not there is skipped with its reason. The encoder is used as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from domains.commerce.evaluations import encoded_text, interaction_row
+from domains.commerce.loaders import read_movielens
+from domains.commerce.online_retail import read as read_online_retail
+from domains.commerce.recommender.baselines import fit_baselines
+from domains.commerce.recommender.blend import Blend
+from domains.commerce.recommender.evaluation import Split, cut_by_date, leave_last_out, measure, scored, served
+from domains.commerce.recommender.features import CHANNEL_OF, CHANNELS
+from domains.commerce.recommender.fitting import fit_blend
+from domains.commerce.recommender.log import InteractionLog
+from domains.commerce.recommender.sources import ArrayText
+from suite.encoder.model import Encoder
+from suite.formats import LoadOptions
+
+NAME = "recommendation-quality"
+HELP = "HR@10 and NDCG@10 of the serving recommender beside its rivals, on MovieLens-100K and Online Retail"
+CUT = datetime(2011, 10, 2, tzinfo=UTC)
+SHOWN = ("ndcg@10", "hr@10", "coverage")
+
+
+def run(movielens: str = "", retail: str = "", encoder: str = "") -> dict[str, Any]:
+    """{data set: {name: {"ndcg@10", "hr@10", "coverage"}}}, or the reason why a data set was skipped."""
+    folder = (
+        Path(movielens or os.environ.get("SUITE_MOVIELENS", ""))
+        if movielens or "SUITE_MOVIELENS" in os.environ
+        else None
+    )
+    found = sorted(Path(os.environ["SUITE_DATA"]).glob("online_retail/*.csv*")) if "SUITE_DATA" in os.environ else []
+    file = Path(retail) if retail else found[0] if found else None
+    model = Encoder.load(encoder or settings.ENCODER) if folder or file else None
+    answer: dict[str, Any] = {}
+    if folder and model:
+        rows, texts = split_records(read_movielens(folder, LoadOptions(catalogue="movielens")))
+        answer["movielens"] = table(leave_last_out(InteractionLog.from_rows(rows)), vectors(texts, model))
+    else:
+        answer["movielens"] = "skipped: name RecBole's ml-100k folder with movielens=DIR or SUITE_MOVIELENS"
+    if file and model:
+        rows, texts = split_records(read_online_retail(file, LoadOptions(catalogue="online-retail")))
+        rows = [row for row in rows if not row[0].startswith("session ")]
+        answer["online retail"] = table(
+            cut_by_date(InteractionLog.from_rows(rows), CUT.timestamp()), vectors(texts, model)
+        )
+    else:
+        answer["online retail"] = "skipped: name the order lines with retail=FILE, or their folder with SUITE_DATA"
+    return answer
+
+
+def split_records(records: Iterator[Any]) -> tuple[list[Any], dict[str, str]]:
+    """(interaction rows, text by item) of a loader's events; who has no account is a session."""
+    rows, texts, skipped = [], {}, Counter[str]()
+    for record in records:
+        if not isinstance(record, dict):
+            skipped[type(record).__name__] += 1
+        elif record["type"] == "commerce.item.changed":
+            texts[record["data"]["item_id"]] = encoded_text(record["data"])
+        else:
+            data = record["data"]
+            named = data if data.get("user_id") else data | {"user_id": f"session {data['session_id']}"}
+            rows.append(interaction_row(named))
+    return rows, texts
+
+
+def vectors(texts: dict[str, str], encoder: Encoder) -> ArrayText:
+    return ArrayText(list(texts), encoder.embed(list(texts.values())))
+
+
+def table(split: Split, text: ArrayText) -> dict[str, Any]:
+    """Ours, ours without each channel (weights set to 0, the others as learned), and the baselines."""
+    blend = fit_blend(split.known, text, hold_out=split.hold_out)
+    ranks = {"ours": served(split, text, blend)}
+    for channel in CHANNELS:
+        ranks[f"ours without {channel}"] = served(split, text, without(blend, channel))
+    ranks |= {name: scored(split, scores) for name, scores in fit_baselines(split.known).items()}
+    figures: dict[str, Any] = {"n": len(split.cases)}
+    for name, rank in ranks.items():
+        metrics, details = measure(split, rank)
+        figures[name] = {key: round(metrics[key], 4) for key in SHOWN} | {"interval": details["ndcg@10_interval"]}
+    return figures
+
+
+def without(blend: Blend, channel: str) -> Blend:
+    kept = CHANNELS.index(channel) != CHANNEL_OF
+    return Blend(blend.scales, blend.short * kept, blend.long * kept)
