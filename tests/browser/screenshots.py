@@ -20,7 +20,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "suite.settings")
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from tests.browser import chromium
-from tests.project import ROOT, Installation
+from tests.project import ROOT, Installation, wait_until
 
 WINDOWS = {"wide": {"width": 1440, "height": 900}, "narrow": {"width": 390, "height": 844}}
 SCHEMES = ("light", "dark")
@@ -52,7 +52,7 @@ def main() -> int:
         process.kill()
         server = Installation(ROOT, Path(state) / "full")
         process = server.up()
-        process.wait_for("Suite is ready")
+        wait_until(lambda: "Suite is ready" in process.output, 400, "the first start")
         faults += pictures(browser, server.address, FULL, folder / "full")
         faults += operator_pictures(browser, server.address, folder / "full")
         process.kill()

@@ -63,11 +63,9 @@ def started_shop(state: Path) -> Shop:
     """Started, with its first release, and with every sample item indexed."""
     shop = Shop(state)
     shop.start()
-    assert shop.server is not None
-    shop.server.wait_for("Suite is ready")
     items = sample_items()
     shop.send(shop.installation.key(), item_events(items))
-    wait_until(lambda: all(is_found(shop, item) for item in (items[0], items[-1])), 120, "indexing of the items")
+    wait_until(lambda: all(is_found(shop, item) for item in (items[0], items[-1])), 400, "indexing of the items")
     return shop
 
 
