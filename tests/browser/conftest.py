@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser import chromium
-from tests.browser.shop import Shop, started_shop
+from tests.browser.shop import Shop, stock
 
 FOLDER = Path(__file__).parent
 
@@ -32,9 +32,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    shop = started_shop(tmp_path_factory.mktemp("shop"))
-    yield shop
-    shop.stop()
+    shop = Shop(tmp_path_factory.mktemp("shop"))
+    try:
+        shop.start()
+        stock(shop)
+        yield shop
+    finally:
+        shop.stop()
 
 
 @pytest.fixture

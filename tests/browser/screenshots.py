@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "suite.settings")
@@ -46,18 +47,25 @@ def main() -> int:
     folder: Path = parser.parse_args().folder
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as state, chromium.launched() as browser:
-        server = Installation(ROOT, Path(state) / "empty", {"SUITE_DEMO": "1"})
-        process = server.up("--no-sample")
-        faults += pictures(browser, server.address, EMPTY, folder / "empty")
-        process.kill()
-        server = Installation(ROOT, Path(state) / "full")
-        process = server.up()
-        wait_until(lambda: "Suite is ready" in process.output, 400, "the first start")
-        faults += pictures(browser, server.address, FULL, folder / "full")
-        faults += operator_pictures(browser, server.address, folder / "full")
-        process.kill()
+        with started(Path(state) / "empty", "--no-sample") as address:
+            faults += pictures(browser, address, EMPTY, folder / "empty")
+        with started(Path(state) / "full", wait_for="Suite is ready") as address:
+            faults += pictures(browser, address, FULL, folder / "full")
+            faults += operator_pictures(browser, address, folder / "full")
     print("\n".join(faults) or f"No fault found; now look at {folder}")
     return 1 if faults else 0
+
+
+@contextmanager
+def started(state: Path, *arguments: str, wait_for: str = "") -> Iterator[str]:
+    """The address of a server of its own on a new state."""
+    server = Installation(ROOT, state)
+    process = server.up(*arguments)
+    try:
+        wait_until(lambda: wait_for in process.output, 400, "the first start")
+        yield server.address
+    finally:
+        process.kill()
 
 
 def windows(browser: Browser, address: str) -> Iterator[tuple[str, Page]]:

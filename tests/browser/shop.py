@@ -59,14 +59,11 @@ def item_events(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def started_shop(state: Path) -> Shop:
-    """Started, with its first release, and with every sample item indexed."""
-    shop = Shop(state)
-    shop.start()
+def stock(shop: Shop) -> None:
+    """Take every sample item in, and wait until a search by words and meaning finds the first and the last."""
     items = sample_items()
     shop.send(shop.installation.key(), item_events(items))
     wait_until(lambda: all(is_found(shop, item) for item in (items[0], items[-1])), 400, "indexing of the items")
-    return shop
 
 
 def is_found(shop: Shop, item: dict[str, Any]) -> bool:
