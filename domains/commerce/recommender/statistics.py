@@ -211,16 +211,29 @@ def cut(columns: Sequence[Callable[[slice], Any]], n: int, keep: int) -> tuple[n
         table = table.round(7)  # equal weights stay equal, whatever order they were summed in
         largest = np.zeros((part.stop - first, len(columns)), np.float32)
         np.maximum.at(largest, rows, table)
-        order = np.lexsort((items, -(table / np.maximum(largest[rows], 1e-12)).sum(axis=1), rows))
+        scores = (table / np.maximum(largest[rows], 1e-12)).sum(axis=1)
+        order = np.argsort(rows, kind="stable")
         sizes = np.bincount(rows, minlength=part.stop - first)
-        rank = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        best = order[rank < keep]
+        best = best_of_each(scores[order], items[order], sizes, keep)
+        best = order[best]
         counts.append(np.minimum(sizes, keep))
         indices.append(items[best].astype(np.int32))
         weights.append(table[best].astype(np.float32))
     if not counts:
         return np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros((0, len(columns)), np.float32)
     return np.concatenate(([0], np.cumsum(np.concatenate(counts)))), np.concatenate(indices), np.concatenate(weights)
+
+
+def best_of_each(scores: np.ndarray, items: np.ndarray, sizes: np.ndarray, keep: int) -> np.ndarray:
+    """Positions of the `keep` highest scores of each run of `sizes`, highest first, ties by item."""
+    chosen, start = [np.zeros(0, np.int64)], 0
+    for size in sizes.tolist():
+        run = scores[start : start + size]
+        kept = np.arange(size) if size <= keep else np.flatnonzero(run >= np.partition(run, size - keep)[size - keep])
+        kept += start
+        chosen.append(kept[np.lexsort((items[kept], -scores[kept]))][:keep])
+        start += size
+    return np.concatenate(chosen)
 
 
 def pack(neighbours: Neighbours) -> bytes:
