@@ -24,7 +24,7 @@ from django.conf import settings
 
 ROOT: Path = settings.BASE_DIR
 SERVICES = ("SUITE_DATABASE_URL", "SUITE_BROKER_URL", "SUITE_REDIS_URL", "SUITE_ELASTICSEARCH_URL")
-START_SECONDS = 90.0
+START_SECONDS = 240.0  # a first start makes a release
 
 
 def copy_project(folder: Path, *, is_with_tally: bool = False) -> Path:

@@ -23,7 +23,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installa
     copy_project(folder / "project", is_with_tally=True)
     quick = {"SUITE_RETRY_SECONDS": "0.05", "SUITE_SWEEP_SECONDS": "0.2"}
     installation = Installation(folder / "project", folder / "state", quick)
-    installation.up("--no-sample").wait_for("Suite is ready")
+    installation.up("--no-sample")
     yield installation, installation.key()
     installation.end()
 

@@ -29,6 +29,7 @@ ROWS = {
     "'event__event_id', 'user_key', 'item_key', 'kind', 'value', 'timestamp')]",
     "statistics": "[[row.item_key, round(row.popularity, 9), bytes(row.neighbours).hex()] for row in "
     "ItemStatistics.objects.filter(catalogue__slug={0!r}).order_by('item_key')]",
+    "blend": "[catalogue.blend for catalogue in Catalogue.objects.filter(slug={0!r})]",
     "events": "list(Event.objects.filter(source={0!r}).order_by('event_id').values_list('event_id', 'type', 'data'))",
 }
 LEARN = f"""
