@@ -144,6 +144,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "suite.middleware.in_one_thread",
 ]
 ROOT_URLCONF = "suite.urls"
 ASGI_APPLICATION = "suite.asgi.application"
