@@ -1,4 +1,4 @@
-"""Recommendations at the API, as the catalogue grows: latency, statements, and memory, beside scoring every item.
+"""Recommendations at the API, as the catalogue grows: latency and memory, beside scoring every item.
 
 Made items with clustered vectors, people who like a few clusters each. The request is the whole way: routing, key,
 filters, history from rows, candidates of all channels, the blend, reasons, JSON. The rival holds every vector in memory
@@ -20,7 +20,6 @@ import numpy as np
 from django.conf import settings
 from django.db import connection, transaction
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from benchmarks.ingest import scratch_database
 from domains.commerce import jobs, services
@@ -32,7 +31,7 @@ from suite.index import selectors as index
 from suite.index.services import activate, create_generation, synchronise, touch
 
 NAME = "recommend"
-HELP = "p50/p95 of a recommendation at the API, statements and memory, by number of items"
+HELP = "p50/p95 of a recommendation at the API, and memory, by number of items"
 FINGERPRINT = "benchmark0000000"
 CLUSTERS = 200
 HISTORY = 30  # interactions a person
@@ -67,7 +66,7 @@ def measured(size: int, requests: int, dimensions: int) -> dict[str, Any]:
 
         def ask(person: str) -> dict[str, Any]:
             path = f"/api/commerce/users/{person}/recommendations"
-            response = client.get(path, {"k": ASKED, "filter": "price:5.."}, headers=headers)
+            response = client.get(f"{path}?k={ASKED}&filter=price:5..", headers=headers)
             assert response.status_code == 200 and len(response.json()["items"]) == ASKED, response.content
             return response.json()
 
@@ -75,15 +74,12 @@ def measured(size: int, requests: int, dimensions: int) -> dict[str, Any]:
         first = ask(people[0])
         opening = time.perf_counter() - started
         assert first["served_by"] == "blend" and not first["degraded"], first
-        with CaptureQueriesContext(connection) as statements:
-            ask(people[1])
         seconds = [timed(lambda person=person: ask(person)) for person in people]
         rival = [timed(lambda person=person: score_everything(matrix, person)) for person in people[:50]]
         return {
             **percentiles(seconds),
             "rival p95": percentiles(rival)["p95"],
             "first (s)": round(opening, 3),
-            "statements": len(statements),
             "MB per 100,000": round((resident() - before) * 100_000 / size / 2**20),
             "database MB": round(Path(str(connection.settings_dict["NAME"])).stat().st_size / 2**20)
             if connection.vendor == "sqlite"
