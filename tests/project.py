@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -81,6 +82,7 @@ class Process:
             text=True,
             start_new_session=True,
         )
+        atexit.register(self.kill)  # whatever becomes of the test, nothing is left running
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
