@@ -25,6 +25,7 @@ KINDS = tuple(Interaction.Kind.values)
 ITEM_FIELDS = frozenset(
     ("item_id", "title", "description", "category", "brand", "price", "currency", "available", "created_at")
 )
+INTERACTION_FIELDS = frozenset(("user_id", "item_id", "timestamp", "kind", "value", "session_id"))
 NOT_ATTRIBUTES = ITEM_FIELDS | {"catalogue", "attributes"}
 KNOWN_SECONDS = 1.0  # how long names of catalogues may be remembered; an unknown name always looks again
 

@@ -70,17 +70,23 @@ class Player:
     """The people of one catalogue. `items` are records of `commerce.items`, `cast` a part of personas.json."""
 
     def __init__(self, items: Sequence[Mapping[str, Any]], cast: Mapping[str, Any], seed: int = 7) -> None:
-        self.categories = {item["item_id"]: item["category"] for item in items if item.get("available", True)}
+        self.items = [item["item_id"] for item in items if item.get("available", True)]
+        self.of_category: dict[str, list[str]] = defaultdict(list)  # with those of the categories under it
+        for item in items:
+            levels = item["category"].split(" > ") if item.get("available", True) else []
+            for depth in range(len(levels)):
+                self.of_category[" > ".join(levels[: depth + 1])].append(item["item_id"])
         self.cast = cast
         self.random = random.Random(seed)
         self.followed: dict[str, list[str]] = defaultdict(list)
         self.matched: dict[str, list[str]] = defaultdict(list)
+        on_sale = set(self.items)
         for sequence in cast["sequences"]:
             for item, following in pairwise(sequence):
-                self.followed[item].append(following)
+                self.followed[item] += [following] if following in on_sale else []
         for bundle in cast["bundles"]:
             for item in bundle:
-                self.matched[item] += [other for other in bundle if other != item]
+                self.matched[item] += [other for other in bundle if other != item and other in on_sale]
 
     @cached_property
     def shoppers(self) -> list[Shopper]:
@@ -104,10 +110,9 @@ class Player:
             for shopper in self.shoppers:
                 is_day = shopper.rhythm != "weekend" or day.weekday() >= 5
                 chance = SESSIONS_A_DAY * (1.0 if shopper.rhythm != "weekend" else 3.0)
-                start = day + timedelta(hours=self.random.gauss(HOURS.get(shopper.rhythm, 18), 1.5))
-                session = list(self.session(shopper, start, f"{shopper.name} {day:%j}"))
                 if is_day and self.random.random() < chance:
-                    actions += session
+                    start = day + timedelta(hours=self.random.gauss(HOURS.get(shopper.rhythm, 18), 1.5))
+                    actions += self.session(shopper, start, f"{shopper.name} {day:%j}")
         return sorted(actions, key=lambda action: action.time)  # those after `until` are the caller's to leave out
 
     def live(self) -> Iterator[Action]:
@@ -147,7 +152,7 @@ class Player:
                 yield Action(time + timedelta(seconds=30), user, name, item, "purchase")
 
     def first(self, shopper: Shopper, intent: str) -> str:
-        wanted = [item for item in shopper.favourites if self.is_of(item, intent)]
+        wanted = [item for item in shopper.favourites if item in self.of_category[intent]]
         if wanted and self.random.random() < 0.5:
             return self.random.choice(wanted)
         return self.of_kind(intent)
@@ -155,20 +160,15 @@ class Player:
     def next(self, item: str, intent: str) -> str:
         dice = self.random.random()
         for chance, candidates in ((FOLLOW, self.followed[item]), (MATCH, self.matched[item])):
-            known = [candidate for candidate in candidates if candidate in self.categories]
-            if dice < chance and known:
-                return self.random.choice(known)
+            if dice < chance and candidates:
+                return self.random.choice(candidates)
             dice -= chance
-        return self.of_kind(intent) if dice < STAY else self.random.choice(list(self.categories))
+        return self.of_kind(intent) if dice < STAY else self.random.choice(self.items)
 
     def of_kind(self, intent: str) -> str:
         """An item of a category or of those under it, the earlier ones of the file more often."""
-        known = [item for item in self.categories if self.is_of(item, intent)] or list(self.categories)
+        known = self.of_category[intent] or self.items
         return known[min(int(self.random.expovariate(4.0 / len(known))), len(known) - 1)]
-
-    def is_of(self, item: str, intent: str) -> bool:
-        category = self.categories.get(item, "")
-        return category == intent or category.startswith(f"{intent} > ")
 
 
 def read_items(path: Path) -> list[dict[str, Any]]:

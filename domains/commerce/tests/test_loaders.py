@@ -6,14 +6,17 @@ import csv
 import gzip
 import json
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from domains.commerce import loaders
 from domains.commerce.models import Catalogue, Interaction, Item
+from domains.commerce.sample import stream
 from domains.commerce.sample.player import Player
+from suite.events.ingestion import ingest
 from suite.events.loading import Load
 from suite.formats import LoadOptions
 
@@ -172,3 +175,35 @@ def test_sample_of_this_project_is_taken_in_whole():
     assert list(Catalogue.objects.order_by("id").values_list("slug", flat=True)) == ["shop", "zh", "articles"]
     missing = Interaction.objects.exclude(item_key__in=Item.objects.values("key"))
     assert missing.count() == 0
+
+
+def test_a_sample_that_goes_on_after_midnight_is_the_same_sample(monkeypatch):
+    folder = Path(stream.__file__).parent
+    taken, _ = load("sample", folder)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    monkeypatch.setattr(stream, "datetime", Mock(now=lambda zone: tomorrow))
+    again, _ = load("sample", folder)
+    assert again.counts.duplicate == taken.counts.accepted
+    assert again.counts.accepted <= 2, "at most what was done in the seconds between the first event and now"
+
+
+def test_an_item_file_that_is_loaded_again_after_another_holds_again(tmp_path):
+    for name in "AB":
+        rows = [{"item_id": "cup", "title": f"Cup {name}"}, {"item_id": "tin", "title": "Tin"}]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    titles, accepted = [], []
+    for name in "AABAABB":
+        loaded, _ = load("commerce.items", tmp_path / f"{name}.jsonl")
+        titles.append(Item.objects.get(key="cup").title)
+        accepted.append(loaded.counts.accepted)
+    assert titles == [f"Cup {name}" for name in "AABAABB"]
+    assert accepted == [2, 0, 1, 1, 0, 1, 0]
+
+
+def test_a_removed_item_comes_back_with_its_file(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"item_id": "cup", "title": "Cup"}))
+    load("commerce.items", tmp_path / "a.jsonl")
+    ingest([{"id": "gone", "source": "shop", "type": "commerce.item.removed", "data": {"item_id": "cup"}}])
+    assert Item.objects.get().is_removed
+    load("commerce.items", tmp_path / "a.jsonl")
+    assert not Item.objects.get().is_removed

@@ -16,6 +16,7 @@ PARTS = {
     "heads": ("heads", "HEADS"),
     "jobs": ("jobs", "JOBS"),
     "loaders": ("loaders", "LOADERS"),
+    "live streams": ("loaders", "LIVE"),
     "evaluations": ("evaluations", "EVALUATIONS"),
     "benchmarks": ("benchmarks", "BENCHMARKS"),
 }
@@ -43,6 +44,6 @@ class Command(BaseCommand):
             self.stdout.write(f"{label}: {parts['title']}")
             for name in PARTS:
                 if parts[name]:
-                    self.stdout.write(f"  {name:12} {', '.join(parts[name])}")  # type: ignore[arg-type]
+                    self.stdout.write(f"  {name:13}{', '.join(parts[name])}")  # type: ignore[arg-type]
             addresses = [f"/api/{label}/"] * bool(parts["api"]) + [f"/{label}/"] * bool(parts["pages"])
-            self.stdout.write(f"  {'addresses':12} {', '.join(addresses) or 'none'}")
+            self.stdout.write(f"  {'addresses':13}{', '.join(addresses) or 'none'}")

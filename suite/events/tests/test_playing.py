@@ -1,0 +1,56 @@
+"""Live streams side by side. The whole way, over HTTP, is in tests/test_from_outside.py."""
+
+from __future__ import annotations
+
+from itertools import count, islice
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from suite.domain import event_types
+from suite.events.ingestion import checked
+from suite.events.models import ApiKey
+from suite.events.playing import live_streams, merged
+
+
+def steady(name: str, pause: float) -> Any:
+    return lambda: ((pause, {"id": f"{name}{number}"}) for number in count(1))
+
+
+def test_streams_run_side_by_side_in_order_of_time() -> None:
+    streams = {"slow": steady("s", 3.0), "quick": steady("q", 2.0), "unasked": steady("u", 0.1)}
+    played = list(islice(merged(streams, ["slow", "quick"]), 5))
+    assert [(moment, event["id"]) for moment, event in played] == [
+        (2.0, "q1"), (3.0, "s1"), (4.0, "q2"), (6.0, "s2"), (6.0, "q3"),
+    ]  # fmt: skip
+
+
+def test_a_stream_that_ends_leaves_the_others_running() -> None:
+    streams = {"short": lambda: iter([(1.0, {"id": "only"})]), "long": steady("l", 2.0)}
+    assert [event["id"] for _, event in islice(merged(streams, ["short", "long"]), 3)] == ["only", "l1", "l2"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", sorted(live_streams()))
+def test_every_stream_yields_events_that_are_taken_and_never_the_same_id(name: str) -> None:
+    ids = set()
+    for _ in range(2):
+        for delay, event in islice(live_streams()[name](), 20):
+            assert delay >= 0
+            assert "time" not in event
+            ids.add(checked({"specversion": "1.0", **event}, event_types()).id)
+    assert len(ids) == 40
+
+
+@pytest.mark.django_db
+def test_a_server_that_does_not_answer_is_one_line_and_leaves_no_key() -> None:
+    with pytest.raises(CommandError, match="does not answer"):
+        call_command("play", "--url", "http://127.0.0.1:9", "--speed", "1000")
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.django_db
+def test_an_unknown_stream_is_named_with_those_there_are() -> None:
+    with pytest.raises(CommandError, match="no stream 'nowhere'; streams: "):
+        call_command("play", "nowhere")
