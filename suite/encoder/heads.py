@@ -68,6 +68,14 @@ class Head:
     bias: np.ndarray  # (k,) float32
     temperature: float = 1.0
 
+    def __post_init__(self) -> None:
+        classes = len(self.spec.labels)
+        if self.weight.ndim != 2 or len(self.weight) != classes or self.bias.shape != (classes,):
+            raise HeadError(
+                f"head {self.spec.name}: has {classes} labels, but its weight is {self.weight.shape} and its bias "
+                f"{self.bias.shape}"
+            )
+
     def logits(self, features: np.ndarray) -> np.ndarray:
         return features @ self.weight.T + self.bias  # (n, f) @ (f, k) -> (n, k)
 
@@ -115,6 +123,11 @@ def fit_head(
     head = min(calibrated, key=lambda head: negative_log_likelihood(head.probabilities(x_held[chosen]), y_held[chosen]))
     metrics = evaluate(head.probabilities(x_held[measured]), y_held[measured])
     return head, metrics | {"train": float(len(train)), "validation": float(len(measured))}
+
+
+def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The class order of a head whose classes come with the data."""
+    return tuple(sorted({label for _, label in examples}))
 
 
 def class_indices(spec: HeadSpec, examples: Sequence[Example], which: str) -> np.ndarray:

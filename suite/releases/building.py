@@ -17,7 +17,7 @@ from django.conf import settings
 from suite.domain import DomainError, declared
 from suite.encoder import checkpoint
 from suite.encoder.checkpoint import CheckpointError
-from suite.encoder.heads import Head, HeadError, HeadSpec, fit_head
+from suite.encoder.heads import Head, HeadError, HeadSpec, fit_head, labels_of
 from suite.encoder.model import Encoder
 from suite.releases.heads import Examples, HeadDeclaration
 from suite.releases.models import Release
@@ -74,11 +74,13 @@ def head_plans() -> list[HeadPlan]:
             raise DomainError(
                 f"domains/{domain.label}/heads.py: HEADS[{name!r}] must be a HeadDeclaration of that name"
             )
+        examples = declaration.examples()
+        labels = tuple(declaration.labels) or labels_of(examples.train)
         try:
-            spec = HeadSpec(name, declaration.kind, tuple(declaration.labels), declaration.primary_metric)
+            spec = HeadSpec(name, declaration.kind, labels, declaration.primary_metric)
         except HeadError as error:
             raise DomainError(f"domains/{domain.label}/heads.py: {error}") from error
-        plans.append(HeadPlan(spec, declaration.examples()))
+        plans.append(HeadPlan(spec, examples))
     names = [plan.spec.name for plan in plans]
     if len(set(names)) != len(names):
         raise DomainError("two domains declare a head of the same name")

@@ -23,6 +23,6 @@ class HeadDeclaration:
 
     name: str
     kind: str  # "classification" of a text, or "pair": do two texts belong together
-    labels: tuple[str, ...]  # the class order; a pair head has two, the right one last, e.g. ("no", "yes")
+    labels: tuple[str, ...]  # the class order, e.g. ("no", "yes") of a pair head; () = those of its examples, sorted
     primary_metric: str  # accuracy, macro_f1, weighted_f1, auroc or ece
     examples: Callable[[], Examples]

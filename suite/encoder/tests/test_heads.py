@@ -118,3 +118,8 @@ def test_an_unknown_head_says_which_there_are():
     head, _ = fit_head(FakeEncoder(), SPEC, moods(60), moods(30, seed=1))
     with pytest.raises(HeadMissing, match="no head 'topic'; it has: mood"):
         FakeEncoder(heads={"mood": head}).classify("topic", ["x"])
+
+
+def test_weights_of_another_number_of_classes_are_refused():
+    with pytest.raises(HeadError, match=r"head mood: has 3 labels, but its weight is \(2, 8\)"):
+        Head(SPEC, np.zeros((2, 8), dtype=np.float32), np.zeros(2, dtype=np.float32))

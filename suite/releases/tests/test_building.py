@@ -90,6 +90,13 @@ def test_a_head_that_cannot_be_fitted_is_left_out_with_its_reason(heads):
     assert release.message == "head shop.taste: no training example is labelled superb"
 
 
+def test_a_head_whose_classes_come_with_the_data_has_them_sorted(heads):
+    heads.examples = Examples([*moods(90), *[("splendid late", "a new one")] * 3], moods(60, seed=1))
+    heads.declared = {"shop.mood": heads.declaration("shop.mood", ())}
+    release = building.build_first_release()
+    assert runtime.encoder_for(release.fingerprint).head("shop.mood").spec.labels == ("a new one", *LABELS)
+
+
 def test_a_declaration_that_makes_no_sense_names_its_file(heads):
     heads.declared["shop.taste"] = heads.declaration("shop.taste", ("one",))
     with pytest.raises(DomainError, match=r"domains/shop/heads\.py: head shop\.taste: labels must be two or more"):

@@ -1,0 +1,68 @@
+"""What a domain gives to training: `training_data.py: TRAINING_DATA = TrainingData(tasks, rows)`. Plain data, no torch.
+
+A record is a dict with the fields of its plain format, whether it was read from a file or made from the domain's rows;
+so the same function makes tasks of either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+CLASSIFICATION, PAIR, CONTRASTIVE, NEXT_ITEM = "classification", "pair", "contrastive", "next-item"
+KINDS = (CLASSIFICATION, PAIR, CONTRASTIVE, NEXT_ITEM)
+HELD_OUT = 0.1  # share of the texts that are for validation
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskExamples:
+    """One task of a training run. No text of `validation` stands in `train`.
+
+    The shape of an example goes by `kind`:
+    classification  (text, label)
+    pair            ((text, other), label)
+    contrastive     (anchor, positive, negatives), negatives a tuple of texts, which may be empty
+    next-item       (history, target): the texts of the items of before, newest first, and of the one that followed
+    """
+
+    name: str  # of the format that it came from, e.g. "finance.sentiment"; two tasks may bear one
+    kind: str
+    head: str = ""  # the head that it fits; none for contrastive and next-item
+    labels: tuple[str, ...] = ()  # the class order; () = those of the examples, sorted
+    train: Sequence[Any] = field(default_factory=tuple)
+    validation: Sequence[Any] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"task {self.name}: kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
+        if bool(self.head) != (self.kind in {CLASSIFICATION, PAIR}):
+            raise ValueError(f"task {self.name}: a head goes with {CLASSIFICATION} and {PAIR}, and only with them")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """`tasks({format: records})` makes the domain's tasks of those of its formats that are there; it splits them.
+
+    `rows` says how the domain's own rows are read in each format.
+    """
+
+    tasks: Callable[[Mapping[str, Sequence[Record]]], list[TaskExamples]]
+    rows: Mapping[str, Callable[[], Iterator[Record]]]
+
+
+def is_held_out(text: str, share: float = HELD_OUT) -> bool:
+    """Whether a text (or the name of a whole question or person) is for validation: the same answer every time."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:4]) < share * 2**32
+
+
+def mark_entity(text: str, entity: str) -> str:
+    """The text with one of the names in it marked, for heads that judge a name and not the whole text.
+
+    The name stands before the text, too: after Sun, Huang & Qiu, Utilizing BERT for Aspect-Based Sentiment Analysis via
+    Constructing Auxiliary Sentence, 2019. Without an entity the text is left as it is.
+    """
+    return f"{entity} | {text.replace(entity, f'[ {entity} ]')}" if entity else text
