@@ -1,4 +1,5 @@
-"""The one websocket, at /live/. A page sends `{"subscribe": [token, ...]}` and is told where each topic stands.
+"""The one websocket, at /live/. A page sends `{"subscribe": [token, ...]}`, all topics that it shows now, and is told
+where each one stands; a topic that it named before and names no more is left.
 
 Frames are `{"topic", "sequence", "at"}`, at most ten a second for a topic, only ever forward. Every two seconds a
 heartbeat `{"sequences": {topic: sequence}, "at"}` reads the rows: it repairs frames that were lost, carries news
@@ -64,11 +65,13 @@ class TopicConsumer(AsyncJsonWebsocketConsumer):
             await self.send_json({"error": error.code, "detail": error.detail})
 
     async def subscribe(self, topics: list[str]) -> None:
-        """Join the topics that are new, then tell where each one stands. Asking again is how a page resyncs."""
-        new = [topic for topic in topics if topic not in self.known]
-        if len(self.known) + len(new) > MAX_TOPICS:
+        """Listen to these topics and no others, then tell where each one stands. Asking again is how a page resyncs."""
+        if len(topics) > MAX_TOPICS:
             raise BadFrame("too-many-topics", f"one socket listens to at most {MAX_TOPICS} topics")
-        for topic in new:
+        for topic in self.known.keys() - set(topics):
+            del self.known[topic]
+            await self.channel_layer.group_discard(group(topic), self.channel_name)
+        for topic in [topic for topic in topics if topic not in self.known]:
             self.known[topic] = 0
             await self.channel_layer.group_add(group(topic), self.channel_name)
         for topic, sequence in (await self.read(topics)).items():
@@ -89,7 +92,7 @@ class TopicConsumer(AsyncJsonWebsocketConsumer):
 
     async def tell_soon(self, topic: str) -> None:
         await asyncio.sleep(max(0.0, self.told_at.get(topic, 0.0) + FRAME_SECONDS - time.monotonic()))
-        if self.told.get(topic) != self.known[topic]:  # else a heartbeat was quicker
+        if topic in self.known and self.told.get(topic) != self.known[topic]:  # else a heartbeat was quicker
             await self.tell(topic)
 
     async def tell(self, topic: str) -> None:
@@ -105,6 +108,7 @@ class TopicConsumer(AsyncJsonWebsocketConsumer):
                 current = await self.read(list(self.known))
             except BadFrame:
                 continue
+            current = {topic: sequence for topic, sequence in current.items() if topic in self.known}  # not left since
             for topic, sequence in current.items():
                 self.known[topic] = self.told[topic] = max(sequence, self.known[topic])
             await self.send_json({"sequences": {topic: self.known[topic] for topic in current}, "at": now()})

@@ -169,6 +169,17 @@ async def test_a_socket_listens_to_a_bounded_number_of_topics(socket: Socket) ->
     assert (await socket.hear())["error"] == "too-many-topics"
 
 
+async def test_a_page_that_shows_another_topic_leaves_the_one_before(socket: Socket) -> None:
+    for number in range(consumer.MAX_TOPICS + 1):  # one after the other, as many as anybody opens in a day
+        await socket.say(subscribe=[token("shop.list"), token(f"shop.{number}")])
+        assert (await socket.hear_topic(f"shop.{number}", 0))["sequence"] == 0
+    await moved("shop.0", "shop.list")
+    assert (await socket.hear_topic("shop.list", 1))["sequence"] == 1
+    while "sequences" not in (frame := await socket.hear()):
+        assert frame["topic"] != "shop.0"
+    assert frame["sequences"].keys() == {"shop.list", f"shop.{consumer.MAX_TOPICS}"}
+
+
 async def test_a_token_of_another_server_or_of_last_week_opens_nothing(socket: Socket) -> None:
     await socket.say(subscribe=[signing.dumps("shop.a", key="another", salt=SALT)])
     assert (await socket.hear())["error"] == "bad-token"
