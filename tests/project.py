@@ -59,13 +59,15 @@ def new_database(purpose: str) -> Iterator[str]:
     """The address of a new, empty database on the PostgreSQL server under test."""
     url = os.environ["SUITE_DATABASE_URL"]
     name = f"suite_{purpose}{os.environ.get('SUITE_TEST_ID', '')}".lower()
+    drop = f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'
     with psycopg.connect(url, autocommit=True) as server:
-        server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        server.execute(drop)
         server.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield urlsplit(url)._replace(path=f"/{name}").geturl()
-        finally:
-            server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    try:
+        yield urlsplit(url)._replace(path=f"/{name}").geturl()
+    finally:
+        with psycopg.connect(url, autocommit=True) as server:  # another one: a test may have killed the server
+            server.execute(drop)
 
 
 class Process:
