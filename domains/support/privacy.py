@@ -1,8 +1,8 @@
 """Masking what identifies a person: payment cards, bank accounts, e-mail addresses, telephone and identity numbers.
 
 Whatever is stored for learning, searching or publishing goes through `mask` first. A number is only taken for what its
-check digits say it is, so that order numbers, prices and dates stay readable: what has no check digits (telephones) must
-be written as telephones are, and must not follow a word such as "order".
+check digits say it is, so that order numbers, prices and dates stay readable. A telephone number has no check digits: it
+must be written as telephone numbers are, and not follow a word such as "order".
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def phones(text: str) -> Iterator[Found]:
 
 
 def phone_spans(text: str) -> Iterator[tuple[int, int]]:
-    """(start, end) of what is written as a telephone number: with its country, in the groups of a region, or Chinese."""
+    """(start, end) of what is written as a telephone number: with its country, in a region's groups, or Chinese."""
     for pattern in (MOBILE_CN, LANDLINE_CN):
         yield from (match.span() for match in pattern.finditer(text))
     for match in PhoneNumberMatcher(text, None, Leniency.VALID):

@@ -54,3 +54,38 @@ def next_ids(model: type[models.Model], count: int) -> list[int]:
         found = cursor.fetchone()
     first = (found[0] if found else 0) + 1
     return list(range(first, first + count))
+
+
+def upsert_newest(
+    model: type[models.Model], columns: Sequence[str], key: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Write rows of which the newest by (`changed_at`, `changed_by`), the last two columns, stays: of several rows with
+    the same key, and of a row and the one that is stored. So events in any order end in the same rows.
+
+    `key` names the columns that are unique together, the first ones of `columns`. JSON as its text.
+    """
+    newest: dict[tuple[Any, ...], Sequence[Any]] = {}
+    for row in rows:
+        name = tuple(row[: len(key)])
+        if name not in newest or tuple(row[-2:]) > tuple(newest[name][-2:]):
+            newest[name] = row
+    ordered = [newest[name] for name in sorted(newest)]  # two transactions lock rows in the same order
+    at_once = PARAMETERS // len(columns)
+    for start in range(0, len(ordered), at_once):
+        _upsert_part(model._meta.db_table, columns, key, ordered[start : start + at_once])
+
+
+def _upsert_part(table: str, columns: Sequence[str], key: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    collation = '"C"' if connection.vendor == "postgresql" else "BINARY"  # both compare code points, as Python does
+    places = f"({', '.join(['%s'] * len(columns))})"
+    updates = ", ".join(f"{column} = excluded.{column}" for column in columns[len(key) :])
+    adapt = cache(connection.ops.adapt_datetimefield_value)
+    values = [adapt(value) if isinstance(value, datetime) else value for row in rows for value in row]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([places] * len(rows))} "  # noqa: S608
+            f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {updates} "
+            f"WHERE excluded.changed_at > {table}.changed_at OR (excluded.changed_at = {table}.changed_at "
+            f"AND excluded.changed_by COLLATE {collation} > {table}.changed_by COLLATE {collation})",
+            values,
+        )
