@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
-from suite.encoder import checkpoint
+from suite.encoder import checkpoint, model
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.model import Encoder, batches
 from suite.encoder.tests.conftest import write_pooling
@@ -141,3 +141,15 @@ def test_batches_hold_every_text_once_within_the_budget(lengths, budget):
         assert padded <= budget or len(batch) == 1
     ordered = [lengths[index] for batch in found for index in batch]
     assert ordered == sorted(lengths, reverse=True)
+
+
+def test_the_quickest_encoder_keeps_the_vectors(tiny, monkeypatch):
+    monkeypatch.setattr(model, "multiplies_bfloat16", lambda device: True)
+    before = tiny.embed(TEXTS)
+    quick = tiny.quickest(TEXTS)
+    assert next(quick.model.parameters()).dtype == torch.bfloat16
+    assert np.einsum("nd,nd->n", before, quick.embed(TEXTS)).min() > 0.999
+    np.testing.assert_array_equal(tiny.embed(TEXTS), before)  # the one it was made of stays as it is
+    monkeypatch.setattr(model, "FAITHFUL", 1.1)
+    assert tiny.quickest(TEXTS) is tiny
+    assert tiny.quickest([]) is tiny
