@@ -5,6 +5,7 @@ clear line. With none set, Suite runs embedded: SQLite, an in-memory broker, emb
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -62,6 +63,15 @@ def env_url(name: str, schemes: tuple[str, ...]) -> str:
     return value
 
 
+def env_origins(name: str) -> list[str]:
+    """Sites as `scheme://host[:port]`, separated by commas."""
+    origins = [origin.strip() for origin in env_text(name).split(",") if origin.strip()]
+    for origin in origins:
+        if not re.fullmatch(r"https?://[\w.-]+(:\d+)?", origin):
+            raise SettingError(name, origin, "use addresses such as https://shop.example, separated by commas")
+    return origins
+
+
 def env_secret(name: str) -> str:
     """The value of NAME, or the contents of the file named by NAME_FILE."""
     path = env_text(f"{name}_FILE")
@@ -108,6 +118,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_HTTPS else N
 SECURE_HSTS_SECONDS = 31_536_000 if IS_HTTPS else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+FRAME_ORIGINS = env_origins("SUITE_FRAME_ORIGINS")  # sites that may show the pages made for it in a frame
 CSRF_FAILURE_VIEW = "suite.views.csrf_failure"
 IS_DEMO = env_bool("SUITE_DEMO", False)  # anybody may look at pages as any user; `up` sets it with its demo log-in
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("SUITE_MAX_BODY", 10 * 2**20)  # bytes of one request, checked before parsing

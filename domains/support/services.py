@@ -75,10 +75,11 @@ def add_message(key: str, text: str, *, customer: Mapping[str, Any] | None = Non
     return message
 
 
-def send_reply(key: str, user: User, text: str, used: Collection[str] = ()) -> str:
+def send_reply(key: str, user: User, text: str, used: Collection[str] = (), message: str = "") -> str:
     """An agent's message, and what it says of the suggestions on screen: those `used` (their ids) were accepted where
-    their words stand in the text, else edited; the others were ignored. Returns the message's id."""
-    message = uuid.uuid4().hex
+    their words stand in the text, else edited; the others were ignored. Returns the message's id, the given one where
+    there is one: what is sent twice under one id is one message."""
+    message = message or uuid.uuid4().hex
     sent = {"conversation_id": key, "message_id": message, "text": text, "author": "agent"}
     events = [event("support.message.received", sent | {"agent": user.get_username()}, user)]
     known = Conversation.objects.filter(key=key).first()
