@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from domains.finance.alerting.baseline import Baseline, band, silence, surprise
-from domains.finance.alerting.series import DAY, HOUR, MILLIONTHS, MINUTE, Series, floor
+from domains.finance.alerting.series import DAY, HOUR, MINUTE, PARTS, Series, floor
 
 INACTIVE, PENDING, FIRING, RESOLVED, NO_DATA = "inactive", "pending", "firing", "resolved", "no_data"
 NEGATIVE_SHARE, VOLUME, MEAN_SENTIMENT, SURGE = METRICS = ("negative_share", "volume", "mean_sentiment", "surge")
@@ -83,7 +83,7 @@ class Transition(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """Baselines laid side by side, an hour a column from `start` on: `rate` stories an hour, `size` of the negative
-    binomial, both (groups, hours)."""
+    binomial, both (groups, hours). Sums are rounded, so that they are the same wherever the hours began."""
 
     start: int
     rate: np.ndarray
@@ -101,7 +101,8 @@ class Expectation:
         """Stories expected in the windows that end at `ends` (steps,), and their sizes; (groups, steps) both."""
         total = np.concatenate([np.zeros((len(self.rate), 1)), np.cumsum(self.rate, axis=1)], axis=1)
         last = (ends - 1 - self.start) // HOUR
-        return self._until(total, ends) - self._until(total, ends - seconds), self.size[:, last]
+        found = np.round(self._until(total, ends) - self._until(total, ends - seconds), 6)
+        return np.maximum(found, 1e-6), self.size[:, last]
 
     def _until(self, total: np.ndarray, moments: np.ndarray) -> np.ndarray:
         hour, rest = np.divmod(moments - self.start, HOUR)
@@ -148,15 +149,14 @@ class Observations:
         figures = {
             "value": None if np.isnan(value) else float(value),
             "stories": stories,
-            **{name: total / MILLIONTHS for name, total in zip(("negative", "neutral", "positive"), sums, strict=True)},
+            **{name: total / PARTS for name, total in zip(("negative", "neutral", "positive"), sums, strict=True)},
             "from": end - self.rule.window,
             "to": end,
         }
         if self.expected is not None and self.size is not None:
             expected, size = self.expected[group, step], self.size[group, step]
             low, high = band(expected, size)
-            figures |= {"expected": float(f"{expected:.6g}"), "size": float(f"{size:.6g}")}
-            figures |= {"low": int(low), "high": int(high)}
+            figures |= {"expected": float(expected), "size": float(size), "low": int(low), "high": int(high)}
         return figures
 
     def seen(self, group: int, first: int, last: int) -> list[list[Any]]:

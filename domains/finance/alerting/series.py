@@ -1,8 +1,8 @@
 """Buckets as dense arrays. Buckets are sparse rows, no row is zero; what judges them wants a row of cells for each
 group, a cell a minute. Pure: rows come in as plain values, wherever they were stored.
 
-Sums of probabilities are kept as whole millionths, so that a window's sum is the same whatever it was computed from:
-the live evaluation, the back-test and the replay of an alert must agree to the last digit.
+Sums of probabilities are kept as whole numbers, so that a window's sum is the same whatever it was computed from: the
+live evaluation, the back-test and the replay of an alert must agree to the last digit.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400  # seconds
-MILLIONTHS = 1_000_000
-KINDS = ("stories", "negative", "neutral", "positive")  # the four figures of a cell; the last three in millionths
+PARTS = 2**20  # of a story: probabilities are stored as multiples of one
+MILLIONTHS = PARTS
+KINDS = ("stories", "negative", "neutral", "positive")  # the four figures of a cell; the last three in PARTS
 
 
 class Group(NamedTuple):
@@ -112,7 +113,7 @@ def dense(groups: Sequence[Group], start: int, end: int, seconds: int, cells: It
         values = np.array(rows, dtype=np.float64)
         where, when = values[:, 0].astype(np.int64), values[:, 1].astype(np.int64)
         laid[where, 0, when] = values[:, 2].astype(np.int64)
-        laid[where[:, None], np.arange(1, 4), when[:, None]] = np.rint(values[:, 3:] * MILLIONTHS).astype(np.int64)
+        laid[where[:, None], np.arange(1, 4), when[:, None]] = np.rint(values[:, 3:] * PARTS).astype(np.int64)
     return Series(tuple(groups), start, seconds, laid)
 
 

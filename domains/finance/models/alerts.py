@@ -79,6 +79,22 @@ class RuleProgress(models.Model):
         return f"{self.rule_id} until {self.evaluated_until:%Y-%m-%d %H:%M}"
 
 
+class DailyBaseline(models.Model):
+    """What the evaluator expects of a group on one day (`alerting.baseline`): derived from hourly buckets, kept so that
+    it is fitted once a day. A row is removed when the hours that it was fitted on change."""
+
+    group_key = models.CharField(max_length=120)
+    day = models.DateField()
+    rate = models.BinaryField()  # 24 float32, stories an hour
+    size = models.FloatField()  # of the negative binomial
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["day", "group_key"], name="finance_baseline_once")]
+
+    def __str__(self) -> str:
+        return f"{self.group_key} on {self.day}"
+
+
 class RuleState(models.Model):
     """A group of a rule that is not plainly inactive: pending, firing, or resting after an alert."""
 
@@ -247,6 +263,7 @@ class Notification(models.Model):
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
     response = models.CharField(max_length=500, blank=True)  # what the receiver said last, or why it was not sent
+    left_out = models.CharField(max_length=500, blank=True)  # alerts that were silenced or over when it was sent
 
     class Meta:
         ordering = ["-id"]

@@ -1,0 +1,262 @@
+"""The live evaluation: every enabled rule is taken from the minute where it stopped to the last whole minute.
+
+What a rule concludes is written in one transaction, which begins by moving the rule's progress on from where it was: of
+two evaluators one has an effect, and whoever is killed has none. A restart goes on where the rows say that it stopped,
+with all that is pending; minutes that were missed are decided one by one, as if nobody had been away.
+
+A clock that jumps ahead finds minutes without stories, in which nothing fires; one that is put back finds minutes that
+are decided already, waits, and after more than `PATIENCE` begins again at the clock, keeping every state.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.utils import timezone
+
+from domains.finance.alerting import history, ledger
+from domains.finance.alerting.rules import (
+    FIRING,
+    NO_DATA,
+    PENDING,
+    RESOLVED,
+    Observations,
+    State,
+    Transition,
+    evaluate,
+)
+from domains.finance.alerting.series import DAY, MINUTE, Group, floor, moment, unix
+from domains.finance.models import Alert, AlertRule, RuleProgress, RuleState
+
+log = logging.getLogger(__name__)
+DELAY = 5  # seconds that a minute stays open for stories which are on their way
+AT_ONCE = 6 * 3_600  # seconds of minutes in one transaction, where there is much to catch up
+LONGEST = 7 * DAY  # seconds that are caught up with; what was missed before that stays undecided
+PATIENCE = 300  # seconds that a clock may lie behind the decided minutes before they are given up
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one rule makes of the minutes (start, end]."""
+
+    observations: Observations
+    groups: tuple[Group, ...]
+    transitions: Mapping[int, Sequence[Transition]]  # by position in `groups`
+    states: Mapping[int, State]
+    before: Mapping[Group, RuleState]
+
+
+def evaluate_rules(now: float | None = None) -> None:
+    """Bring every enabled rule up to the last whole minute; what a rule raises is stored with it, the others go on."""
+    clock = timezone.now().timestamp() if now is None else now
+    horizon = floor(int(clock) - DELAY, MINUTE)
+    for rule in AlertRule.objects.filter(is_enabled=True).select_related("progress", "watch_list"):
+        try:
+            bring_up_to(rule, horizon)
+        except (ValueError, ArithmeticError, LookupError) as error:
+            log.exception("rule %s could not be evaluated", rule.pk)
+            RuleProgress.objects.filter(rule=rule).update(last_error=f"{type(error).__name__}: {error}"[:500])
+    end_without_rule(horizon)
+
+
+def bring_up_to(rule: AlertRule, horizon: int) -> None:
+    progress = getattr(rule, "progress", None)
+    if progress is None:
+        begin(rule, horizon)
+        return
+    if progress.version != rule.version:
+        begin_again(rule, progress, max(horizon, unix(progress.evaluated_until)))
+        return
+    until = unix(progress.evaluated_until)
+    if until > horizon + PATIENCE:
+        put_back(rule, progress, horizon)
+        return
+    start = max(until, horizon - LONGEST)
+    while start < horizon:
+        end = min(start + AT_ONCE, horizon)
+        if not conclude(rule, progress, decide(rule, start, end), end):
+            return  # another evaluator was here
+        start = end
+
+
+def begin(rule: AlertRule, at: int) -> None:
+    """A new rule decides from now on; what was before is for the back-test."""
+    RuleProgress.objects.get_or_create(rule=rule, defaults={"version": rule.version, "evaluated_until": moment(at)})
+
+
+@transaction.atomic
+def begin_again(rule: AlertRule, progress: RuleProgress, at: int) -> None:
+    """The rule says something else now: what it raised before ends, and it decides from now on."""
+    if not moved(progress, at, version=rule.version, silent_since=None, last_error=""):
+        return
+    RuleState.objects.filter(rule=rule).delete()
+    ledger.end_alerts(Alert.objects.filter(rule=rule, state=Alert.FIRING), at, "the rule was changed")
+
+
+@transaction.atomic
+def put_back(rule: AlertRule, progress: RuleProgress, at: int) -> None:
+    """The clock was put back: go on from it. States stay, and none lies in the future."""
+    if not moved(progress, at, silent_since=None):
+        return
+    RuleState.objects.filter(rule=rule, since__gt=moment(at)).update(since=moment(at))
+    RuleState.objects.filter(rule=rule, rests_until__gt=moment(at + rule.cool_down_seconds)).update(
+        rests_until=moment(at + rule.cool_down_seconds)
+    )
+    ledger.write(rule, at, after="put_back", note="the clock was put back")
+
+
+def moved(progress: RuleProgress, to: int, **more: object) -> bool:
+    """Move a rule's progress on, in the caller's transaction; False where another evaluator did so before."""
+    ours = RuleProgress.objects.filter(
+        rule_id=progress.rule_id, evaluated_until=progress.evaluated_until, version=progress.version
+    )
+    if not ours.update(evaluated_until=moment(to), **more):
+        return False
+    progress.evaluated_until = moment(to)
+    return True
+
+
+def decide(rule: AlertRule, start: int, end: int) -> Decision:
+    """Read the rows and decide; writes nothing but baselines."""
+    spec, scope = history.rule_spec(rule), history.scope_of(rule)
+    before = {Group.from_key(state.group_key): state for state in RuleState.objects.filter(rule=rule)}
+    known = [group for group in before if group in scope]
+    begin = start - history.reach(spec)
+    series = history.stored_series(scope, begin, end, MINUTE, also=known)
+    everything = history.everything_between(begin, end)
+    observations = history.observed(spec, series, everything, start, end, live=True)
+    position = {group: i for i, group in enumerate(series.groups)}
+    states = {position[group]: as_state(before[group]) for group in known}
+    transitions, after = evaluate(observations, states)
+    return Decision(observations, series.groups, transitions, after, before)
+
+
+def as_state(row: RuleState) -> State:
+    return State(row.name, unix(row.since), unix(row.rests_until) if row.rests_until else 0)
+
+
+@transaction.atomic
+def conclude(rule: AlertRule, progress: RuleProgress, decision: Decision, end: int) -> bool:
+    """Write what was decided; False, and nothing written, where another evaluator was faster."""
+    silent_since = silence_begins(progress, decision.observations)
+    if not moved(progress, end, silent_since=silent_since and moment(silent_since), last_error=""):
+        return False
+    note_silence(rule, progress, silent_since, end)
+    write_states(rule, decision)
+    ledger.tell(*write_transitions(rule, decision))
+    left = [group.key for group in decision.before if group not in decision.groups]
+    if left:
+        alerts = Alert.objects.filter(rule=rule, state=Alert.FIRING, group_key__in=left)
+        ledger.end_alerts(alerts, end, "the rule does not look at it any more")
+    return True
+
+
+def silence_begins(progress: RuleProgress, observations: Observations) -> int | None:
+    """Since when the stream is silent, as of the last minute; None where it is not."""
+    silent = observations.is_silent
+    if not len(silent) or not silent[-1]:
+        return None
+    if silent.all() and progress.silent_since:
+        return unix(progress.silent_since)
+    heard = (~silent).nonzero()[0]
+    return int(observations.ends[heard[-1] + 1 if len(heard) else 0])
+
+
+def note_silence(rule: AlertRule, progress: RuleProgress, silent_since: int | None, end: int) -> None:
+    was_silent = progress.silent_since is not None
+    if silent_since and not was_silent:
+        ledger.write(rule, silent_since, before="data", after=NO_DATA, note="the whole stream is silent")
+    elif was_silent and not silent_since:
+        ledger.write(rule, end, before=NO_DATA, after="data", note="stories come in again")
+    progress.silent_since = silent_since and moment(silent_since)
+
+
+def write_states(rule: AlertRule, decision: Decision) -> None:
+    """The groups that are not plainly inactive, as they are now; a row each, and none for the others."""
+    observations = decision.observations
+    rows = []
+    for i, state in decision.states.items():
+        group = decision.groups[i]
+        known = decision.before.get(group)
+        seen: list[list[object]] = []
+        if state.name == PENDING:  # kept until it fires, so that the alert can show every minute that decided
+            is_older = known is not None and known.name == PENDING and unix(known.since) == state.since
+            first = 0 if is_older else int((state.since - observations.ends[0]) // MINUTE)
+            seen = (list(known.seen) if known and is_older else []) + observations.seen(
+                i, first, len(observations.ends) - 1
+            )
+        rows.append(
+            RuleState(
+                rule=rule,
+                group_key=group.key,
+                name=state.name,
+                since=moment(state.since),
+                rests_until=moment(state.rests_until) if state.rests_until else None,
+                seen=seen,
+            )
+        )
+    kept = {row.group_key for row in rows}
+    gone = [row.pk for group, row in decision.before.items() if group.key not in kept]
+    RuleState.objects.filter(pk__in=gone).delete()
+    RuleState.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["rule", "group_key"],
+        update_fields=["name", "since", "rests_until", "seen"],
+    )
+
+
+def write_transitions(rule: AlertRule, decision: Decision) -> tuple[list[Alert], list[Alert]]:
+    """The ledger and the alerts; returns those that fired and those that resolved, as they are now."""
+    fired: list[Alert] = []
+    resolved: list[Alert] = []
+    lines = []
+    for i, found in decision.transitions.items():
+        group = decision.groups[i]
+        alert: Alert | None = None
+        known = decision.before.get(group)
+        started, rested = (unix(known.since), known.rests_until) if known else (0, None)
+        for each in found:
+            step = int((each.at - decision.observations.ends[0]) // MINUTE)
+            figures = decision.observations.figures(i, step)
+            if each.after == PENDING:
+                started = each.at
+            elif each.after == FIRING:
+                started = started if each.before == PENDING else each.at
+                seen = decided_minutes(decision, i, started, step)
+                alert, is_new = ledger.open_alert(rule, group, started, each.at, figures, seen, rested)
+                fired += [alert] if is_new else []
+            elif each.after == RESOLVED:
+                alert = alert or Alert.objects.filter(rule=rule, group_key=group.key, state=Alert.FIRING).first()
+                if alert is not None:
+                    ledger.close_alert(alert, each.at)
+                    resolved.append(alert)
+                rested = moment(each.at + rule.cool_down_seconds)
+            lines.append(ledger.line(rule, each.at, each.before, each.after, group=group, alert=alert, figures=figures))
+    ledger.append(lines)
+    return fired, resolved
+
+
+def decided_minutes(decision: Decision, i: int, started: int, step: int) -> list[list[object]]:
+    """Every minute from the one in which the group became pending to the one in which it fired."""
+    first = int((started - decision.observations.ends[0]) // MINUTE)
+    known = decision.before.get(decision.groups[i])
+    earlier = list(known.seen) if known is not None and first < 0 else []
+    return earlier + decision.observations.seen(i, max(first, 0), step)
+
+
+def end_without_rule(at: int) -> None:
+    """Alerts of rules that were switched off or deleted end; a rule that is switched on again begins anew."""
+    orphans = Alert.objects.filter(state=Alert.FIRING, rule=None)
+    if orphans.exists():
+        with transaction.atomic():
+            ledger.end_alerts(orphans, at, "the rule was deleted")
+    for progress in RuleProgress.objects.filter(rule__is_enabled=False).select_related("rule"):
+        with transaction.atomic():
+            if RuleProgress.objects.filter(pk=progress.pk, rule__is_enabled=False).delete()[0]:
+                RuleState.objects.filter(rule=progress.rule).delete()
+                alerts = Alert.objects.filter(rule=progress.rule, state=Alert.FIRING)
+                ledger.end_alerts(alerts, at, "the rule was switched off")

@@ -1,0 +1,183 @@
+"""Stored buckets as what the evaluator takes: series, and what was to be expected of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from domains.finance.alerting.baseline import HISTORY, Baseline, fit
+from domains.finance.alerting.rules import SILENCE_WINDOW, Expectation, Observations, RuleSpec, days_of, observe
+from domains.finance.alerting.series import (
+    DAY,
+    EVERYTHING,
+    HOUR,
+    MINUTE,
+    Cell,
+    Group,
+    Series,
+    dense,
+    floor,
+    moment,
+    unix,
+)
+from domains.finance.models import AlertRule, Bucket, DailyBaseline, Entity
+
+NAMED_AT_MOST = 500  # entities that a query names; more are read with all the others
+
+
+class Scope(NamedTuple):
+    """The groups that a rule looks at: an entity each, 0 being all stories; None: each entity that has a story."""
+
+    entity_ids: frozenset[int] | None
+    topic: str = ""
+
+    def __contains__(self, group: object) -> bool:
+        return (
+            isinstance(group, Group)
+            and group.topic == self.topic
+            and (group.entity_id in self.entity_ids if self.entity_ids is not None else group.entity_id != 0)
+        )
+
+    @classmethod
+    def of_groups(cls, groups: Iterable[Group]) -> Scope:
+        """Of groups that share a topic."""
+        groups = list(groups)
+        return cls(frozenset(group.entity_id for group in groups), groups[0].topic if groups else "")
+
+
+def scope_of(rule: AlertRule) -> Scope:
+    if rule.scope == AlertRule.Scope.EVERYTHING:
+        return Scope(frozenset((0,)), rule.topic)
+    if rule.scope == AlertRule.Scope.ENTITY:
+        return Scope(frozenset((rule.entity_id,) if rule.entity_id else ()), rule.topic)
+    if rule.scope == AlertRule.Scope.WATCH_LIST:
+        ids = rule.watch_list.entities.values_list("id", flat=True) if rule.watch_list else ()
+        return Scope(frozenset(ids), rule.topic)
+    if rule_spec(rule).judges_silence:  # an entity without a single story is what it looks for
+        return Scope(frozenset(Entity.objects.filter(is_active=True).values_list("id", flat=True)), rule.topic)
+    return Scope(None, rule.topic)
+
+
+def rule_spec(rule: AlertRule) -> RuleSpec:
+    return RuleSpec(
+        metric=rule.metric,
+        window=rule.window_seconds,
+        comparison=rule.comparison,
+        threshold=rule.threshold,
+        clear=rule.threshold if rule.clear_threshold is None else rule.clear_threshold,
+        for_seconds=rule.for_seconds,
+        cool_down=rule.cool_down_seconds,
+        min_stories=rule.min_stories,
+    )
+
+
+def stored_cells(scope: Scope, start: int, end: int, seconds: int) -> list[Cell]:
+    """The stored buckets of a scope in [start, end)."""
+    rows = Bucket.objects.filter(seconds=seconds, topic=scope.topic, start__gte=moment(start), start__lt=moment(end))
+    ids = scope.entity_ids
+    if ids is not None and len(ids) <= NAMED_AT_MOST:
+        rows = rows.filter(entity_id__in=ids)
+    elif ids is None or 0 not in ids:
+        rows = rows.filter(entity_id__gt=0)
+    return [
+        Cell(Group(entity_id, scope.topic), unix(at), *figures)
+        for entity_id, at, *figures in rows.values_list(
+            "entity_id", "start", "stories", "negative", "neutral", "positive"
+        )
+    ]
+
+
+def stored_series(scope: Scope, start: int, end: int, seconds: int, also: Collection[Group] = ()) -> Series:
+    """The buckets of a scope as a series: of all groups that the scope names, or, where it names none, of those that
+    have a bucket and of those in `also`."""
+    cells = stored_cells(scope, start, end, seconds)
+    if scope.entity_ids is not None:
+        groups = {Group(entity_id, scope.topic) for entity_id in scope.entity_ids}
+    else:
+        groups = {cell.group for cell in cells}.union(also)
+    return dense(sorted(groups), start, end, seconds, cells)
+
+
+def everything_between(start: int, end: int, seconds: int = MINUTE) -> Series:
+    return stored_series(Scope(frozenset((0,))), start, end, seconds)
+
+
+def fitted(groups: Sequence[Group], days: Sequence[int]) -> list[Baseline]:
+    """The baseline of each day, given by its midnight UTC, of groups that share a topic; from hourly buckets as they
+    are now."""
+    start, end = days[0] - HISTORY, days[-1]
+    hours = stored_series(Scope.of_groups(groups), start, end, HOUR).part(groups).stories
+    everything = everything_between(start, end, HOUR).stories[0]
+    spans = [slice((day - HISTORY - start) // HOUR, (day - start) // HOUR) for day in days]
+    return [fit(hours[:, span], everything[span]) for span in spans]
+
+
+def expected(groups: Sequence[Group], start: int, end: int) -> Expectation:
+    """What is to be expected in [start, end), from the buckets as they are now."""
+    days = days_of(start, end)
+    return Expectation.of_days(days[0], fitted(groups, days))
+
+
+def expected_live(groups: Sequence[Group], start: int, end: int) -> Expectation:
+    """The same from the rows that are kept; what is missing is fitted and kept."""
+    days = days_of(start, end)
+    return Expectation.of_days(days[0], [kept(groups, day) for day in days])
+
+
+def kept(groups: Sequence[Group], day: int) -> Baseline:
+    date = moment(day).date()
+    keys = [group.key for group in groups]
+    rows = DailyBaseline.objects.filter(day=date).values_list("group_key", "rate", "size")
+    if len(keys) <= NAMED_AT_MOST:
+        rows = rows.filter(group_key__in=keys)
+    stored = {key: (bytes(rate), size) for key, rate, size in rows}
+    missing = [group for group in groups if group.key not in stored]
+    if missing:
+        [found] = fitted(missing, [day])
+        new = [
+            DailyBaseline(group_key=group.key, day=date, rate=found.rate[i].tobytes(), size=float(found.size[i]))
+            for i, group in enumerate(missing)
+        ]
+        DailyBaseline.objects.bulk_create(new, ignore_conflicts=True)
+        stored |= {row.group_key: (row.rate, row.size) for row in new}
+    rate = np.array([np.frombuffer(stored[key][0], dtype=np.float32) for key in keys]).reshape(len(keys), 24)
+    return Baseline(rate, np.array([stored[key][1] for key in keys], dtype=np.float32))
+
+
+def forget_baselines(group_keys: Collection[str], after: int) -> None:
+    """Hours of the groups have changed from Unix seconds `after` on: days that were fitted on them are fitted anew."""
+    first = moment(floor(after, DAY) + DAY).date()
+    stale = DailyBaseline.objects.filter(day__gte=first)
+    keys = sorted(group_keys)
+    for begin in range(0, len(keys), NAMED_AT_MOST):
+        stale.filter(group_key__in=keys[begin : begin + NAMED_AT_MOST]).delete()
+
+
+def reach(spec: RuleSpec) -> int:
+    """Seconds of buckets before a minute that deciding it wants."""
+    return max(spec.window, SILENCE_WINDOW)
+
+
+def observed(
+    spec: RuleSpec,
+    series: Series,
+    everything: Series,
+    start: int,
+    end: int,
+    *,
+    live: bool = False,
+) -> Observations:
+    """`rules.observe` with what is to be expected read from the rows."""
+    expectation_of = expected_live if live else expected
+    begin = start - reach(spec)
+    return observe(
+        spec,
+        series,
+        start,
+        end,
+        everything=everything,
+        expectation=expectation_of(series.groups, begin, end) if spec.wants_baseline and series.groups else None,
+        everything_expected=expectation_of((EVERYTHING,), begin, end),
+    )
