@@ -299,6 +299,19 @@ CHANNEL_LAYERS = {
     )
 }
 
+# Messages that leave: e-mail, and the addresses in them ------------------------------------------------------
+PUBLIC_URL = env_url("SUITE_PUBLIC_URL", ("http", "https")).rstrip("/") or "http://localhost:8000"
+SMTP = urlsplit(env_secret("SUITE_SMTP_URL"))
+if SMTP.scheme not in {"", "smtp", "smtps"}:
+    raise SettingError("SUITE_SMTP_URL", f"{SMTP.scheme}://...", "the address must start with smtp or smtps")
+EMAIL_HOST = SMTP.hostname or ""  # empty: no mail is sent
+EMAIL_USE_SSL = SMTP.scheme == "smtps"
+EMAIL_USE_TLS = SMTP.scheme == "smtp" and bool(SMTP.username)  # a password never travels in the open
+EMAIL_PORT = SMTP.port or (465 if EMAIL_USE_SSL else 587 if EMAIL_USE_TLS else 25)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(SMTP.username or ""), unquote(SMTP.password or "")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env_text("SUITE_MAIL_FROM", "suite@localhost")
+
 # Logs: what happened and to which row, never the text of users ----------------------------------------------
 LOG_LEVEL = env_text("SUITE_LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
