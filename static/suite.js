@@ -30,8 +30,9 @@ if (themeButton) {
   nameTheme();
 }
 
-// Keys: `data-key` on a button or link names its key. Inside a row the row's own buttons come first. Nothing happens
-// while somebody types or an input method composes.
+// Keys: `data-key` on a button or link names its key. Inside a row the row's own buttons come first; j and k move among
+// the rows of one `data-rows`, where a page has more than one list. Nothing happens while somebody types or an input
+// method composes.
 const dialog = document.querySelector("#keys");
 
 function isTyping(event) {
@@ -39,7 +40,8 @@ function isTyping(event) {
 }
 
 function rows() {
-  return [...document.querySelectorAll("[data-row]")].filter((row) => row.offsetParent !== null);
+  const list = document.activeElement?.closest?.("[data-rows]") ?? document.querySelector("[data-rows]") ?? document;
+  return [...list.querySelectorAll("[data-row]")].filter((row) => row.offsetParent !== null);
 }
 
 function move(step) {

@@ -1,6 +1,6 @@
 // The reply box. What is put in goes to the cursor, never over what was typed, and can be taken back: by Esc as a whole,
 // by the browser's own undo step by step. A draft stays with its conversation as long as the tab lives.
-const VARIABLE = /\{\{\s*([\w.]+)\s*\}\}/g;
+const VARIABLE = /\{\{\s*([A-Za-z][\w.-]{0,59})\s*\}\}/g; // as suggesting/variables.py
 const DRAFT = "support.draft.";
 let inserts = []; // {uid, text} as they went in, newest last
 

@@ -1,6 +1,7 @@
 // The desk by keyboard: which suggestion is taken, rejected, sent; what keeps its place while rows change under it.
 import { toast } from "../suite.js";
 import * as composer from "./composer.js";
+import { refetch, toBottom } from "./thread.js";
 
 const pane = document.querySelector("#conversation");
 const list = document.querySelector("#list");
@@ -134,7 +135,7 @@ document.body.addEventListener("sent", (event) => {
     composer.box().focus();
     announcer.textContent = "Sent. Nobody else waits.";
   } else announcer.textContent = "Sent. Next conversation.";
-  document.querySelector("#news")?.dispatchEvent(new CustomEvent("refetch"));
+  refetch();
 });
 
 document.addEventListener("input", (event) => event.target.id === "reply" && composer.keepDraft());
@@ -160,32 +161,17 @@ document.addEventListener("visibilitychange", () => (document.visibilityState ==
 addEventListener("pagehide", gone);
 
 // What keeps its place while rows change ----------------------------------------------------------------------------
-let before = {};
-
-function atBottom() {
-  const scroll = document.querySelector("#scroll");
-  return !scroll || scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 40;
-}
-
-function toBottom() {
-  const scroll = document.querySelector("#scroll");
-  if (scroll) scroll.scrollTop = scroll.scrollHeight;
-  document.querySelector("#newer")?.setAttribute("hidden", "");
-}
-
-document.addEventListener("click", (event) => event.target.closest("#newer") && toBottom());
-document.addEventListener("scroll", (event) => {
-  if (event.target.id === "scroll" && atBottom()) document.querySelector("#newer")?.setAttribute("hidden", "");
-}, true);
+let panelBefore = {}; // what stood before the news were swapped in
+let listBefore = {};
 
 document.body.addEventListener("htmx:beforeSwap", ({ target }) => {
   if (target.id === "conversation") gone();
   if (target.id === "news") {
     const focused = document.activeElement.closest?.("#panel [data-suggestion]");
-    before = { atBottom: atBottom(), panel: document.querySelector("#panel-version")?.value, focused: focused?.dataset.suggestion };
+    panelBefore = { version: document.querySelector("#panel-version")?.value, focused: focused?.dataset.suggestion };
   }
   if (target === list) {
-    before = {
+    listBefore = {
       keys: new Set([...list.querySelectorAll("[data-entry]")].map((row) => row.dataset.entry)),
       focused: document.activeElement.closest?.("#list [data-entry]")?.dataset.entry,
       scrolled: list.querySelector(".entries")?.scrollTop ?? 0,
@@ -196,10 +182,10 @@ document.body.addEventListener("htmx:beforeSwap", ({ target }) => {
 document.body.addEventListener("htmx:afterSettle", ({ target }) => {
   if (target.id === "conversation") opening();
   if (target === list) {
-    list.querySelector(".entries")?.scrollTo({ top: before.scrolled });
+    list.querySelector(".entries")?.scrollTo({ top: listBefore.scrolled });
     for (const row of list.querySelectorAll("[data-entry]")) {
-      row.classList.toggle("new", Boolean(before.keys && !before.keys.has(row.dataset.entry)));
-      if (row.dataset.entry === before.focused) row.querySelector("[data-row-focus]").focus({ preventScroll: true });
+      row.classList.toggle("new", Boolean(listBefore.keys && !listBefore.keys.has(row.dataset.entry)));
+      if (row.dataset.entry === listBefore.focused) row.querySelector("[data-row-focus]").focus({ preventScroll: true });
     }
     markOpened();
   }
@@ -208,31 +194,15 @@ document.body.addEventListener("htmx:afterSettle", ({ target }) => {
 // The news are swapped in out of band, so this request's own element never settles.
 document.body.addEventListener("htmx:afterRequest", ({ target }) => {
   if (target.id !== "news") return;
-  inOrder();
-  if (before.atBottom) toBottom();
-  else if (before.atBottom === false) document.querySelector("#newer")?.removeAttribute("hidden");
-  if (document.querySelector("#panel-version")?.value !== before.panel) panelChanged();
+  if (document.querySelector("#panel-version")?.value !== panelBefore.version) panelChanged();
 });
 
 function panelChanged() {
   showGhost();
-  const again = before.focused && document.querySelector(`[data-suggestion="${CSS.escape(before.focused)}"] [data-row-focus]`);
+  const again = panelBefore.focused && document.querySelector(`[data-suggestion="${CSS.escape(panelBefore.focused)}"] [data-row-focus]`);
   if (again) again.focus({ preventScroll: true });
   const first = cards()[0];
   announcer.textContent = first ? `${cards().length} suggestions. First: ${first.dataset.title}, ${first.dataset.percent}.` : "";
-}
-
-// A message that came late stands where its time puts it, and never twice.
-function inOrder() {
-  const thread = document.querySelector("#thread");
-  const seen = new Set();
-  for (const message of [...(thread?.children ?? [])]) {
-    if (seen.has(message.id)) { message.remove(); continue; }
-    seen.add(message.id);
-    let earlier = message.previousElementSibling;
-    while (earlier && earlier.dataset.sent > message.dataset.sent) earlier = earlier.previousElementSibling;
-    if (earlier !== message.previousElementSibling) earlier ? earlier.after(message) : thread.prepend(message);
-  }
 }
 
 function markOpened() {
@@ -252,6 +222,9 @@ function opening() {
   markOpened();
   tick();
   if (!opened()) return;
+  const news = document.querySelector("#news");
+  // What was asked for one conversation never lands in the next one.
+  news.addEventListener("htmx:beforeOnLoad", (event) => news.isConnected || event.preventDefault());
   if (isFinePointer) composer.box()?.focus();
   announcer.textContent = opened().dataset.says;
 }
@@ -273,6 +246,6 @@ export function waited(seconds) {
 }
 
 setInterval(tick, 1000);
-document.body.addEventListener("rejected", () => document.querySelector("#news")?.dispatchEvent(new CustomEvent("refetch")));
+document.body.addEventListener("decided", refetch);
 document.addEventListener("htmx:sendError", ({ target }) => target.id === "composer" && toast("Not sent. Your text is kept: send again when the connection is back.", { bad: true }));
 opening();

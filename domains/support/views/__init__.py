@@ -1,0 +1,1 @@
+"""Pages of support: the desk, the answers, the insights for agents; the chat for customers."""
