@@ -2,8 +2,8 @@
 
 A head is a linear layer on features of the vectors, and a temperature. It is fitted by regularised logistic regression
 on the vectors as they are; the strength of the regularisation and the temperature are chosen on one half of the
-validation examples, and the metrics are measured on the other half, which nothing was chosen on. Then the head is fitted
-once more with that strength, on all examples: so the metrics are those of a head that knew a little less.
+validation examples, and the metrics are measured on the other half, which nothing was chosen on. Then the head is
+fitted once more with that strength, on all examples: so the metrics are those of a head that knew a little less.
 """
 
 from __future__ import annotations

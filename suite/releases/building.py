@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -51,41 +51,57 @@ def build_first_release(say: Callable[[str], None] = log.info) -> Release:
     encoder = Encoder.load(settings.ENCODER, threads=settings.ENCODER_THREADS)
     heads, metrics, problems = fit_heads(encoder, plans, say)
     encoder = encoder.with_heads(heads)
+    release = keep(encoder, metrics, problems, recipe=recipe)
+    say(f"Made release {release.fingerprint} with {len(heads)} heads")
+    return release
+
+
+def keep(
+    encoder: Encoder, metrics: Mapping[str, Mapping[str, float]], problems: Sequence[str], recipe: str = ""
+) -> Release:
+    """Write the encoder's checkpoint among the releases, and its row. Raises `CheckpointError`."""
     encoder.save(settings.RELEASES_DIR / encoder.fingerprint, metrics)
     release, _ = Release.objects.update_or_create(
         fingerprint=encoder.fingerprint,
         defaults={
             "path": encoder.fingerprint,
-            "body": settings.ENCODER,
+            "body": encoder.body,
             "dimensions": encoder.dimensions,
             "recipe": recipe,
             "metrics": metrics,
             "message": "\n".join(problems),
         },
     )
-    say(f"Made release {release.fingerprint} with {len(heads)} heads")
     return release
 
 
 def head_plans() -> list[HeadPlan]:
-    """The heads that all domains declare, in order of their names. Raises `DomainError`."""
-    plans = []
+    """The heads that all domains declare, with the examples they declare, in order of their names. Raises
+    `DomainError`."""
+    return [plan_of(declaration, declaration.examples()) for declaration in declarations().values()]
+
+
+def declarations() -> dict[str, HeadDeclaration]:
+    """Every declared head by name, in order. Raises `DomainError`."""
+    found: dict[str, HeadDeclaration] = {}
     for domain, name, declaration in declared("heads", "HEADS"):
         if not isinstance(declaration, HeadDeclaration) or declaration.name != name:
             raise DomainError(
                 f"domains/{domain.label}/heads.py: HEADS[{name!r}] must be a HeadDeclaration of that name"
             )
-        examples = declaration.examples()
-        labels = tuple(declaration.labels) or labels_of(examples.train)
-        try:
-            spec = HeadSpec(name, declaration.kind, labels, declaration.primary_metric)
-        except HeadError as error:
-            raise DomainError(f"domains/{domain.label}/heads.py: {error}") from error
-        plans.append(HeadPlan(spec, examples))
-    names = [plan.spec.name for plan in plans]
-    if len(set(names)) != len(names):
-        raise DomainError("two domains declare a head of the same name")
-    return sorted(plans, key=lambda plan: plan.spec.name)
+        if name in found:
+            raise DomainError("two domains declare a head of the same name")
+        found[name] = declaration
+    return dict(sorted(found.items()))
+
+
+def plan_of(declaration: HeadDeclaration, examples: Examples) -> HeadPlan:
+    """A head to fit on these examples. Raises `DomainError` where the declaration makes no sense."""
+    labels = tuple(declaration.labels) or labels_of(examples.train)
+    try:
+        return HeadPlan(HeadSpec(declaration.name, declaration.kind, labels, declaration.primary_metric), examples)
+    except HeadError as error:
+        raise DomainError(f"heads.py: {error}") from error
 
 
 def recipe_of(body: str, plans: list[HeadPlan]) -> str:

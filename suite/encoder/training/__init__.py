@@ -1,0 +1,9 @@
+"""Fine-tuning of the body on several tasks at once. Plain Python, no Django. Read in this order:
+
+config.py       every knob, with its default
+tasks.py        examples as token ids, and the batches: a plan that depends on the seed alone
+losses.py       what a batch is worth, for each kind of task
+validation.py   the primary metric of every task
+states.py       what is kept on the disk, so that a killed run goes on
+loop.py         the loop itself: `fine_tune(encoder, tasks, config, folder, report) -> Encoder`
+"""

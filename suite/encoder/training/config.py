@@ -1,0 +1,123 @@
+"""Every knob of a training run, with its default: the fields of one JSON or TOML file. No torch in here."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the field, its value's shape and its limits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """Defaults are for a body of some 20 million parameters on two CPU cores."""
+
+    epochs: float = 3.0  # times that the examples are gone through, all tasks together; 0: the body stays as it is
+    minutes: float = 40.0  # the rates decay so that training ends by then at the latest; 0: no limit
+    seed: int = 0
+    # batches
+    batch_size: int = 32  # examples of one forward and backward pass
+    accumulate: int = 1  # passes that make one step
+    max_tokens: int = 128  # of a text; the rest is cut in training
+    task_temperature: float = 2.0  # a task with n examples is drawn in proportion to n ** (1 / this)
+    # optimisation: AdamW, linear warm-up, linear decay to 0
+    learning_rate: float = 2e-4  # of the body's last layer
+    head_rate: float = 2e-3  # of the heads that are trained along and thrown away afterwards
+    layer_decay: float = 0.85  # each layer below has this many times the rate of the one above
+    warm_up: float = 0.1  # share of the steps
+    weight_decay: float = 0.01
+    clip: float = 1.0  # largest norm of all gradients together
+    dropout: float = 0.1  # of hidden states, while training
+    is_embedding_trained: bool = False  # the token embeddings are half of a small body, and gain little
+    precision: str = "auto"  # "bfloat16" and "float32" force one; auto: bfloat16 where the device is quicker with it
+    # losses
+    label_smoothing: float = 0.05
+    scale: float = 20.0  # of cosines, before a softmax or a sigmoid
+    hard_negatives: int = 1  # mined for each anchor with the body as it is at the start; 0: those of the batch only
+    adversarial: float = 0.0  # length of the perturbation of token embeddings, against that of the embedding; 0: none
+    # when to look, and what to keep
+    evaluations: int = 8  # of the validation examples, spread over the run
+    patience: int = 3  # evaluations without a better one before training ends; 0: it never ends early
+    average: int = 3  # last evaluated bodies whose weights are averaged, where that is better; 1: none are
+    checkpoint_seconds: float = 60.0  # between two checkpoints to resume from
+    lora_rank: int = 0  # 0: all weights are trained; else adapters of this rank (needs the package peft)
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in LIMITS.items():
+            value = getattr(self, name)
+            is_whole = name in WHOLE
+            if isinstance(value, bool) or not isinstance(value, int if is_whole else int | float):
+                raise ConfigError(f"{name} must be a {'whole number' if is_whole else 'number'}")
+            if not low <= value <= high:
+                raise ConfigError(f"{name} must be from {low:g} to {high:g}, not {value:g}")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        if not isinstance(self.is_embedding_trained, bool):
+            raise ConfigError("is_embedding_trained must be true or false")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> TrainingConfig:
+        """Raises `ConfigError`, also for a field that is not known."""
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"{name} is not a field; the fields are {', '.join(known)}")
+        return cls(**values)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+PRECISIONS = ("auto", "bfloat16", "float32")
+WHOLE = {"seed", "batch_size", "accumulate", "max_tokens", "hard_negatives", "evaluations", "patience", "average",
+         "lora_rank"}  # fmt: skip
+LIMITS = {
+    "epochs": (0, 1_000),
+    "minutes": (0, 100_000),
+    "seed": (0, 2**31),
+    "batch_size": (2, 4_096),
+    "accumulate": (1, 1_024),
+    "max_tokens": (4, 8_192),
+    "task_temperature": (1, 100),
+    "learning_rate": (0, 1),
+    "head_rate": (0, 1),
+    "layer_decay": (0.01, 1),
+    "warm_up": (0, 1),
+    "weight_decay": (0, 1),
+    "clip": (0.001, 1_000),
+    "dropout": (0, 0.9),
+    "label_smoothing": (0, 0.5),
+    "scale": (1, 200),
+    "hard_negatives": (0, 8),
+    "adversarial": (0, 10),
+    "evaluations": (1, 1_000),
+    "patience": (0, 1_000),
+    "average": (1, 20),
+    "checkpoint_seconds": (0, 86_400),
+    "lora_rank": (0, 1_024),
+}
+
+
+def read_config(path: Path) -> TrainingConfig:
+    """The configuration in a `.json` or `.toml` file. Raises `ConfigError`."""
+    parsers = {".json": json.loads, ".toml": tomllib.loads}
+    if path.suffix not in parsers:
+        raise ConfigError(f"{path}: the name must end in .json or .toml")
+    try:
+        values = parsers[path.suffix](path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # of either parser, and of the decoding
+        raise ConfigError(f"{path}: is not {path.suffix[1:].upper()} ({type(error).__name__})") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must hold an object of fields")
+    try:
+        return TrainingConfig.from_mapping(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error

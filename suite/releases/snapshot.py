@@ -1,0 +1,228 @@
+"""What a training run learns from: tasks of the domains, from files or their own rows, cleaned and told apart. No torch.
+
+A snapshot is taken once, when a run starts, and lies in the run's folder: whoever resumes the run learns from the same.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from suite.domain import Domain, DomainError, domains
+from suite.formats import FormatError, Problem, read_records
+from suite.releases.training_data import CLASSIFICATION, PAIR, Record, TaskExamples, TrainingData
+
+SHOWN_PROBLEMS = 5  # bad lines of a file that are told one by one
+CONTRADICTORY = 0.05  # share of the inputs that may bear two labels; they are left out, and more is an error
+LEAST_VALIDATION = 2
+LENT = 5  # one in so many training examples, where the data has too few for validation
+
+
+class SnapshotError(Exception):
+    """Data that nothing can be learned from; the message names the file or format, what is wrong, and the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One `NAME=FILE` of the command line."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    tasks: tuple[TaskExamples, ...]
+    notes: tuple[str, ...] = ()  # what was left out, and why
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits over all examples."""
+        return hashlib.sha256(json.dumps([asdict(task) for task in self.tasks]).encode()).hexdigest()[:16]
+
+    def write(self, path: Path) -> None:
+        """Raises `OSError`, e.g. where the disk is full."""
+        place = path.with_suffix(".new")
+        with gzip.open(place, "wt", encoding="utf-8", compresslevel=1) as file:
+            json.dump({"tasks": [asdict(task) for task in self.tasks], "notes": self.notes}, file)
+        os.replace(place, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Snapshot:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            stored = json.load(file)
+        tasks = []
+        for task in stored["tasks"]:
+            sides = {side: [tupled(example) for example in task[side]] for side in ("train", "validation")}
+            tasks.append(TaskExamples(**(task | sides | {"labels": tuple(task["labels"])})))
+        return cls(tuple(tasks), tuple(stored["notes"]))
+
+
+def tupled(value: Any) -> Any:
+    """Lists, as JSON has them, as the tuples that they were."""
+    return tuple(tupled(part) for part in value) if isinstance(value, list) else value
+
+
+# Taking ------------------------------------------------------------------------------------------------------
+def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows: bool = False) -> Snapshot:
+    """The tasks of files, and of the domains' own rows where there are no files or `with_rows`. Raises `SnapshotError`.
+
+    What a file of `validation` holds is all that its tasks are validated on; the other files' texts are all trained on.
+    """
+    notes: list[str] = []
+    provided = providers()
+    records: dict[str, list[Record]] = {}
+    for source in data:
+        records.setdefault(source.name, []).extend(usable(provided, source, notes.append))
+    if with_rows or not data:
+        for name, (_, given) in provided.items():
+            records.setdefault(name, []).extend(given.rows[name]())
+    held = {source.name: list(usable(provided, source, notes.append)) for source in validation}
+    tasks = []
+    for given in {id(given): given for _, given in provided.values()}.values():
+        made = given.tasks({name: rows for name, rows in records.items() if name in given.rows})
+        apart = given.tasks({name: rows for name, rows in held.items() if name in given.rows}) if held else []
+        tasks += with_validation(made, apart)
+    is_asked = {source.name for source in data}
+    kept = []
+    for task in tasks:
+        try:
+            kept.append(cleaned(task, notes.append))
+        except SnapshotError as error:
+            if task.name in is_asked:
+                raise
+            notes.append(f"left out: {error}")  # rows that are too few yet
+    if missing := is_asked - {task.name for task in kept}:
+        raise SnapshotError(f"{', '.join(sorted(missing))}: no example could be made of the records")
+    if not kept:
+        raise SnapshotError("there is nothing to learn from: no rows yet, and no --data")
+    return Snapshot(tuple(kept), tuple(notes))
+
+
+def providers() -> dict[str, tuple[Domain, TrainingData]]:
+    """Who makes tasks of which format."""
+    found = {}
+    for domain in domains().values():
+        given = getattr(domain.part("training_data"), "TRAINING_DATA", None)
+        if given is None:
+            continue
+        if not isinstance(given, TrainingData):
+            raise DomainError(f"domains/{domain.label}/training_data.py: TRAINING_DATA must be a TrainingData")
+        found |= dict.fromkeys(given.rows, (domain, given))
+    return found
+
+
+def usable(
+    provided: Mapping[str, tuple[Domain, TrainingData]], source: Source, tell: Callable[[str], None]
+) -> Iterator[Record]:
+    """The records of a file that an example can be made of; the others are told with their line and reason."""
+    if source.name not in provided:
+        known = ", ".join(sorted(provided)) or "none"
+        raise SnapshotError(f"{source.name}: nothing learns from this format; there are: {known}")
+    given = provided[source.name][1]
+    bad = good = 0
+    for found in lines_of(source.path):
+        problem = found if isinstance(found, Problem) else problem_of(given, source.name, *found)
+        if problem is None:
+            good += 1
+            yield found[1]  # type: ignore[index]
+            continue
+        bad += 1
+        if bad <= SHOWN_PROBLEMS:
+            tell(f"{source.path} line {problem.line}: {problem.reason}")
+    if bad > SHOWN_PROBLEMS:
+        tell(f"{source.path}: {bad:,} bad lines in all")
+    if not good:
+        raise SnapshotError(f"{source.path}: holds no record that can be used")
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Problem]:
+    try:
+        yield from read_records(path)
+    except FormatError as error:
+        raise SnapshotError(str(error)) from error
+
+
+def problem_of(given: TrainingData, name: str, line: int, record: Record) -> Problem | None:
+    """Why no example can be made of a record; None where one can, as far as it can be seen alone."""
+    try:
+        given.tasks({name: [record]})
+    except KeyError as error:
+        return Problem(line, f"field {error.args[0]} is required")
+    except (ValueError, TypeError, AttributeError) as error:
+        return Problem(line, f"is not {name} ({type(error).__name__})")
+    return None
+
+
+def with_validation(tasks: Iterable[TaskExamples], apart: Iterable[TaskExamples]) -> Iterator[TaskExamples]:
+    """The tasks, each with the examples of its namesake in `apart` for validation, where it has one."""
+    held = {(task.name, task.kind, task.head): [*task.train, *task.validation] for task in apart}
+    for task in tasks:
+        given = held.get((task.name, task.kind, task.head))
+        yield replace(task, train=[*task.train, *task.validation], validation=given) if given else task
+
+
+# Cleaning ----------------------------------------------------------------------------------------------------
+def cleaned(task: TaskExamples, tell: Callable[[str], None]) -> TaskExamples:
+    """The task without repeats, contradictions and what stands on both sides. Raises `SnapshotError`."""
+    validation = list(dict.fromkeys(task.validation))
+    held = {key(task, example) for example in validation}
+    train = list(dict.fromkeys(example for example in task.train if key(task, example) not in held))
+    if task.kind in {CLASSIFICATION, PAIR}:
+        train = without_contradictions(task, train, tell)
+        validation = without_contradictions(task, validation, tell)
+    if len(validation) < LEAST_VALIDATION:
+        train, validation = [*train, *validation], []
+        validation = train[::LENT]
+        train = [example for number, example in enumerate(train) if number % LENT]
+    if not train or len(validation) < LEAST_VALIDATION:
+        raise SnapshotError(
+            f"{task.name}: has {len(train) + len(validation)} different examples, too few to learn from"
+        )
+    labels = task.labels
+    if task.kind in {CLASSIFICATION, PAIR}:
+        labels = labels or tuple(sorted({label for _, label in train}))
+        train, validation = (
+            with_labels(task.name, labels, train, tell),
+            with_labels(task.name, labels, validation, tell),
+        )
+        seen = {label for _, label in train}
+        if len(seen) < 2:
+            raise SnapshotError(
+                f"{task.name}: a head needs examples of two classes or more, these are all of {len(seen)}"
+            )
+    return replace(task, labels=labels, train=train, validation=validation)
+
+
+def key(task: TaskExamples, example: Any) -> Any:
+    """What must not stand on both sides."""
+    return example if task.kind not in {CLASSIFICATION, PAIR} else example[0]
+
+
+def with_labels(name: str, labels: Sequence[str], examples: list[Any], tell: Callable[[str], None]) -> list[Any]:
+    known = [example for example in examples if example[1] in labels]
+    if len(known) < len(examples):
+        tell(f"{name}: {len(examples) - len(known):,} examples left out, their label is not one of {', '.join(labels)}")
+    return known
+
+
+def without_contradictions(task: TaskExamples, examples: list[Any], tell: Callable[[str], None]) -> list[Any]:
+    """Raises `SnapshotError` where they are more than a few."""
+    by_input: dict[Any, set[str]] = {}
+    for inputs, label in examples:
+        by_input.setdefault(inputs, set()).add(label)
+    bad = sum(len(labels) > 1 for labels in by_input.values())
+    if bad > CONTRADICTORY * len(by_input):
+        raise SnapshotError(
+            f"{task.name}: {bad:,} of {len(by_input):,} different inputs bear contradictory labels, "
+            f"at most {CONTRADICTORY:.0%} may"
+        )
+    if bad:
+        tell(f"{task.name}: {bad:,} inputs left out, they bear contradictory labels")
+    return [example for example in examples if len(by_input[example[0]]) == 1]

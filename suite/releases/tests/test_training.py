@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+
+from suite.domain import Domain
+from suite.encoder import checkpoint
+from suite.encoder.model import Encoder
+from suite.encoder.tests.test_heads import moods
+from suite.releases import building, runtime, snapshot
+from suite.releases.heads import Examples, HeadDeclaration
+from suite.releases.models import Release
+from suite.releases.training_data import TaskExamples, TrainingData, is_held_out
+
+pytestmark = pytest.mark.django_db
+SHOP = Domain(label="shop", title="Shop")
+LABELS = ("bad", "fine", "good")
+
+
+def tasks(records) -> list[TaskExamples]:
+    made = []
+    for name, head, labels in (("shop.moods", "mood", LABELS), ("shop.kinds", "kind", ())):
+        sides: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
+        for record in records.get(name, ()):
+            text = record["text"].strip()
+            sides[is_held_out(text, 0.2)].append((text, record["label"]))
+        made.append(TaskExamples(name, "classification", head, labels, sides[False], sides[True]))
+    return made
+
+
+@pytest.fixture
+def shop(monkeypatch, settings, bodies, tmp_path) -> dict[str, list[dict[str, Any]]]:
+    """A domain with two heads. Its own rows, by format, to be filled in."""
+    rows: dict[str, list[dict[str, Any]]] = {"shop.moods": [], "shop.kinds": []}
+    declared = {
+        name: HeadDeclaration(name, "classification", labels, "macro_f1", lambda: Examples(moods(90), moods(60, 1)))
+        for name, labels in (("mood", LABELS), ("kind", ()))
+    }
+    given = TrainingData(tasks, {name: lambda name=name: iter(rows[name]) for name in rows})
+    monkeypatch.setattr(building, "declared", lambda part, constant: [(SHOP, *pair) for pair in declared.items()])
+    monkeypatch.setattr(snapshot, "providers", lambda: dict.fromkeys(rows, (SHOP, given)))
+    settings.ENCODER, settings.RELEASES_DIR, settings.ENCODER_THREADS = str(bodies[0]), tmp_path / "releases", 1
+    runtime.forget()
+    return rows
+
+
+def write(path: Path, records: Iterable[Any]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def records(count: int = 300, seed: int = 0, **labels: str) -> list[dict[str, str]]:
+    return [{"text": text, "label": labels.get(label, label)} for text, label in moods(count, seed)]
+
+
+def train(*arguments: str) -> None:
+    call_command("train", *arguments, "--config", str(FROZEN), verbosity=0)
+
+
+FROZEN = Path(__file__).parent / "frozen.json"
+
+
+def test_a_release_in_a_folder_is_asked_and_leaves_the_others_alone(shop, tmp_path, capsys):
+    data = write(tmp_path / "moods.jsonl", records())
+    train("--data", f"shop.moods={data}", "--output", str(tmp_path / "out"))
+    assert "--release" in capsys.readouterr().out
+    assert not Release.objects.exists()
+    encoder = Encoder.load(str(tmp_path / "out"), threads=1)
+    assert list(encoder.heads) == ["mood"]
+    assert checkpoint.read(tmp_path / "out").metrics["mood"].keys() >= {"macro_f1", "ece"}
+
+    texts = write(tmp_path / "texts.jsonl", [{"text": text} for text in ("splendid", "awful", "usual")])
+    call_command("classify", "mood", "--data", str(texts), "--json", "--release", str(tmp_path / "out"))
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = encoder.classify("mood", ["splendid", "awful", "usual"])
+    assert [tuple(answer["probabilities"]) for answer in answers] == [LABELS] * 3
+    found = [list(answer["probabilities"].values()) for answer in answers]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    with pytest.raises(CommandError, match="no head 'kind'; it has: mood") as raised:
+        call_command("classify", "kind", "--text", "x", "--release", str(tmp_path / "out"))
+    assert raised.value.returncode == 2
+
+
+def test_without_a_folder_it_becomes_a_candidate_with_every_head(shop, tmp_path, capsys):
+    data = write(tmp_path / "kinds.jsonl", records(bad="b", fine="c", good="a"))
+    train("--data", f"shop.kinds={data}", "--json")
+    made = json.loads(capsys.readouterr().out)
+    release = Release.objects.get()
+    assert (release.fingerprint, release.state) == (made["release"], Release.State.CANDIDATE)
+    encoder = runtime.encoder_for(release.fingerprint)
+    assert encoder.head("kind").spec.labels == ("a", "b", "c")  # those of the data
+    assert encoder.head("mood").spec.labels == LABELS  # from the examples that it declares
+
+
+def test_the_applications_own_rows_are_learned_from(shop, tmp_path, capsys):
+    shop["shop.moods"] = records()
+    train("--output", str(tmp_path / "out"))
+    assert list(Encoder.load(str(tmp_path / "out"), threads=1).heads) == ["mood"]
+    data = write(tmp_path / "kinds.jsonl", records())
+    train("--data", f"shop.kinds={data}", "--rows", "--output", str(tmp_path / "out"))
+    assert list(Encoder.load(str(tmp_path / "out"), threads=1).heads) == ["kind", "mood"]
+
+
+def test_bad_lines_are_told_and_left_out(shop, tmp_path, capsys):
+    lines = [
+        {"text": "no label"},
+        {"text": 3, "label": "bad"},
+        {"label": "bad"},
+        *records(),
+        {"text": "x", "label": "?"},
+    ]
+    data = write(tmp_path / "moods.jsonl", lines)
+    call_command("train", "--data", f"shop.moods={data}", "--config", str(FROZEN), "--output", str(tmp_path / "out"))
+    told = capsys.readouterr().err
+    assert f"{data} line 1: field label is required" in told
+    assert f"{data} line 2: is not shop.moods (AttributeError)" in told
+    assert f"{data} line 3: field text is required" in told
+    assert "shop.moods: 1 examples left out, their label is not one of bad, fine, good" in told
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "holds no record that can be used"),
+        (["{"], "holds no record that can be used"),
+        (records(3), "too few to learn from"),
+        ([{"text": f"text {n}", "label": "good"} for n in range(50)], "two classes or more, these are all of 1"),
+        (
+            [{"text": f"text {n % 20}", "label": LABELS[n // 20]} for n in range(40)],
+            "20 of 20 different inputs bear contradictory labels, at most 5% may|"
+            r"\d+ of \d+ different inputs bear contradictory labels",
+        ),
+        ([{"text": f"text {n}", "label": LABELS[n % 2]} for n in range(60)], "no training example is labelled good"),
+    ],
+)
+def test_what_nothing_can_be_learned_from_is_one_line(shop, tmp_path, lines, message):
+    data = write(tmp_path / "moods.jsonl", lines)
+    with pytest.raises(CommandError, match=message) as raised:
+        train("--data", f"shop.moods={data}", "--output", str(tmp_path / "out"))
+    assert raised.value.returncode == 1 and "\n" not in str(raised.value)
+    assert not (tmp_path / "out").exists()
+    assert not Release.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "shop.moods=nowhere.jsonl"], "nowhere.jsonl: No such file or directory"),
+        (["--data", "shop.moods=moods.parquet"], "the name must end in .jsonl, .csv"),
+        (["--data", "shop.prices=moods.jsonl"], "shop.prices: nothing learns from this format; there are: shop.kinds"),
+        (["--data", "moods.jsonl"], "argument --data"),
+        ([], "nothing to learn from: no rows yet, and no --data"),
+    ],
+)
+def test_data_that_is_not_there_is_named(shop, arguments, message):
+    with pytest.raises(CommandError, match=message):
+        train(*arguments)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(shop, tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_durably", full)
+    data = write(tmp_path / "moods.jsonl", records())
+    with pytest.raises(CommandError, match="cannot be written .No space left on device"):
+        train("--data", f"shop.moods={data}", "--output", str(tmp_path / "out"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["moods.jsonl"]
+
+
+def test_a_folder_of_somebody_elses_is_not_written_over(shop, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    data = write(tmp_path / "moods.jsonl", records())
+    with pytest.raises(CommandError, match="is there already and is no release"):
+        train("--data", f"shop.moods={data}", "--output", str(tmp_path / "out"))
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
+
+
+def test_validation_data_of_its_own_is_never_trained_on(shop, tmp_path):
+    data = write(tmp_path / "moods.jsonl", records(90))
+    other = write(tmp_path / "held.jsonl", [*records(60, 1), *records(9)])
+    taken = snapshot.take([snapshot.Source("shop.moods", data)], [snapshot.Source("shop.moods", other)])
+    (task,) = taken.tasks
+    held = {text for text, _ in task.validation}
+    assert held == {record["text"] for record in [*records(60, 1), *records(9)]}
+    assert held.isdisjoint(text for text, _ in task.train)
+    assert len(task.train) >= 75
+
+
+def test_a_snapshot_is_read_as_it_was_written(shop, tmp_path):
+    shop["shop.moods"] = records(30)
+    taken = snapshot.take([])
+    pairs = TaskExamples("a.b", "pair", "fits", ("no", "yes"), [(("a", "b"), "yes")], [(("c", "d"), "no")])
+    triples = TaskExamples("a.c", "contrastive", train=[("a", "b", ("c",))], validation=[("d", "e", ())])
+    taken = snapshot.Snapshot((*taken.tasks, pairs, triples), ("a note",))
+    taken.write(tmp_path / "snapshot.json.gz")
+    again = snapshot.Snapshot.read(tmp_path / "snapshot.json.gz")
+    assert again == snapshot.Snapshot(
+        tuple(
+            TaskExamples(task.name, task.kind, task.head, task.labels, list(task.train), list(task.validation))
+            for task in taken.tasks
+        ),
+        taken.notes,
+    )
+    assert again.digest == taken.digest
