@@ -8,7 +8,6 @@ basket, new items only. A data set that is not there is skipped with its reason.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +19,17 @@ from domains.commerce.evaluations import encoded_text, interaction_row
 from domains.commerce.movielens import read_movielens
 from domains.commerce.online_retail import read as read_online_retail
 from domains.commerce.recommender.baselines import fit_baselines
-from domains.commerce.recommender.blend import Blend
-from domains.commerce.recommender.evaluation import Split, cut_by_date, leave_last_out, measure, scored, served
-from domains.commerce.recommender.features import CHANNEL_OF, CHANNELS
-from domains.commerce.recommender.fitting import fit_blend
+from domains.commerce.recommender.evaluation import (
+    Split,
+    ablations,
+    cut_by_date,
+    learned,
+    leave_last_out,
+    measure,
+    scored,
+    served,
+)
+from domains.commerce.recommender.graph import Graph, Triple, build_graph
 from domains.commerce.recommender.log import InteractionLog
 from domains.commerce.recommender.sources import ArrayText
 from suite.encoder.model import Encoder
@@ -47,12 +53,13 @@ def run(movielens: str = "", retail: str = "", encoder: str = "") -> dict[str, A
     model = Encoder.load(encoder or settings.ENCODER) if folder or file else None
     answer: dict[str, Any] = {}
     if folder and model:
-        rows, texts = split_records(read_movielens(folder, LoadOptions(catalogue="movielens")))
-        answer["movielens"] = table(leave_last_out(InteractionLog.from_rows(rows)), vectors(texts, model))
+        rows, texts, links = split_records(read_movielens(folder, LoadOptions(catalogue="movielens")))
+        split = leave_last_out(InteractionLog.from_rows(rows))
+        answer["movielens"] = table(split, vectors(texts, model), build_graph(links, list(texts)) if links else None)
     else:
         answer["movielens"] = "skipped: name RecBole's ml-100k folder with movielens=DIR or SUITE_MOVIELENS"
     if file and model:
-        rows, texts = split_records(read_online_retail(file, LoadOptions(catalogue="online-retail")))
+        rows, texts, _ = split_records(read_online_retail(file, LoadOptions(catalogue="online-retail")))
         rows = [row for row in rows if not row[0].startswith("session ")]
         answer["online retail"] = table(
             cut_by_date(InteractionLog.from_rows(rows), CUT.timestamp()), vectors(texts, model)
@@ -62,39 +69,35 @@ def run(movielens: str = "", retail: str = "", encoder: str = "") -> dict[str, A
     return answer
 
 
-def split_records(records: Iterator[Any]) -> tuple[list[Any], dict[str, str]]:
-    """(interaction rows, text by item) of a loader's events; who has no account is a session."""
-    rows, texts, skipped = [], {}, Counter[str]()
+def split_records(records: Iterator[Any]) -> tuple[list[Any], dict[str, str], list[Triple]]:
+    """(interaction rows, text by item, links) of a loader's events; who has no account is a session."""
+    rows, texts, links = [], {}, []
     for record in records:
         if not isinstance(record, dict):
-            skipped[type(record).__name__] += 1
+            continue  # skipped or bad: `load` counts them
+        if record["type"] == "commerce.link.recorded":
+            links.append((record["data"]["head"], record["data"]["relation"], record["data"]["tail"]))
         elif record["type"] == "commerce.item.changed":
             texts[record["data"]["item_id"]] = encoded_text(record["data"])
         else:
             data = record["data"]
             named = data if data.get("user_id") else data | {"user_id": f"session {data['session_id']}"}
             rows.append(interaction_row(named))
-    return rows, texts
+    return rows, texts, links
 
 
 def vectors(texts: dict[str, str], encoder: Encoder) -> ArrayText:
     return ArrayText(list(texts), encoder.embed(list(texts.values())))
 
 
-def table(split: Split, text: ArrayText) -> dict[str, Any]:
+def table(split: Split, text: ArrayText, graph: Graph | None = None) -> dict[str, Any]:
     """Ours, ours without each channel (weights set to 0, the others as learned), and the baselines."""
-    blend = fit_blend(split.known, text, hold_out=split.hold_out)
-    ranks = {"ours": served(split, text, blend)}
-    for channel in CHANNELS:
-        ranks[f"ours without {channel}"] = served(split, text, without(blend, channel))
+    blend = learned(split, text, graph)
+    ranks = {"ours": served(split, text, blend, graph)}
+    ranks |= {f"ours {name}": rank for name, rank in ablations(split, text, blend, graph).items()}
     ranks |= {name: scored(split, scores) for name, scores in fit_baselines(split.known).items()}
     figures: dict[str, Any] = {"n": len(split.cases)}
     for name, rank in ranks.items():
         metrics, details = measure(split, rank)
         figures[name] = {key: round(metrics[key], 4) for key in SHOWN} | {"interval": details["ndcg@10_interval"]}
     return figures
-
-
-def without(blend: Blend, channel: str) -> Blend:
-    kept = CHANNELS.index(channel) != CHANNEL_OF
-    return Blend(blend.scales, blend.short * kept, blend.long * kept)

@@ -59,7 +59,7 @@ class ItemBehind(Schema):
 class Reason(Schema):
     """What one channel says for an item: its share of the score, a sentence, and the items behind it."""
 
-    channel: Literal["text", "together", "popular", "newest"]
+    channel: Literal["text", "together", "popular", "graph", "newest"]
     share: float
     text: str
     items: list[ItemBehind]

@@ -10,8 +10,18 @@ from typing import Any
 import numpy as np
 
 from domains.commerce.documents import text_of
+from domains.commerce.events import LINK_FIELDS
 from domains.commerce.recommender.baselines import LARGEST, fit_baselines
-from domains.commerce.recommender.evaluation import cut_by_date, leave_last_out, measure, scored, served
+from domains.commerce.recommender.evaluation import (
+    ablations,
+    cut_by_date,
+    learned,
+    leave_last_out,
+    measure,
+    scored,
+    served,
+)
+from domains.commerce.recommender.graph import Graph, Triple, build_graph
 from domains.commerce.recommender.log import KINDS, InteractionLog
 from domains.commerce.recommender.sources import ArrayText, NoText, TextSource
 from suite.events.envelope import Rejected, parse_time
@@ -38,11 +48,15 @@ def evaluate_interactions(request: Request) -> Report:
         reasons = f"; line {bad[0].line} {bad[0].reason}" if bad else ""
         raise EvaluationError(f"{request.data}: no user has both a history and something held out{reasons}")
     text = item_text(items, request)
-    metrics, details = measure(split, served(split, text))
+    graph = item_graph(request, log.item_keys, bad)
+    blend = learned(split, text, graph)
+    metrics, details = measure(split, served(split, text, blend, graph))
     baselines = {}
     if request.has_baselines:
         fitted = fit_baselines(split.known)
-        baselines = {name: measure(split, scored(split, scores))[0] for name, scores in fitted.items()}
+        rivals = {name: scored(split, scores) for name, scores in fitted.items()}
+        rivals |= ablations(split, text, blend, graph)
+        baselines = {name: measure(split, rank)[0] for name, rank in rivals.items()}
         if "ease" not in fitted:
             details["left_out"] = f"ease: more than {LARGEST:,} items"
     details |= {"items": int(split.ranked.sum()), "with_text": len(items), "bad_lines": len(bad)}
@@ -96,6 +110,25 @@ def item_text(items: Sequence[dict[str, Any]], request: Request) -> TextSource:
     return ArrayText(list(texts), request.encoder().embed(list(texts.values())))
 
 
+def item_graph(request: Request, items: Sequence[str], bad: list[Problem]) -> Graph | None:
+    """The knowledge graph of `--option links=FILE` over the items; None where none is named."""
+    unknown = request.options.keys() - {"links"}
+    if unknown:
+        raise EvaluationError(f"--option {sorted(unknown)[0]}: is not known; there is: links=FILE")
+    return build_graph(link_rows(Path(request.options["links"]), bad), items) if "links" in request.options else None
+
+
+def link_rows(path: Path, bad: list[Problem]) -> Iterator[Triple]:
+    for found in read_records(path):
+        if isinstance(found, Problem):
+            bad.append(found)
+        elif all(found[1].get(name) for name in LINK_FIELDS):
+            head, relation, tail = (str(found[1][name]) for name in LINK_FIELDS)
+            yield head, relation, tail
+        else:
+            bad.append(Problem(found[0], "is not a link: head, relation and tail are required"))
+
+
 def encoded_text(item: dict[str, Any]) -> str:
     """Title and text as `suite.index.vectors.encoded_text` joins them."""
     row = {name: str(item.get(name) or "") for name in ("category", "brand", "description")}
@@ -106,6 +139,6 @@ def encoded_text(item: dict[str, Any]) -> str:
 EVALUATIONS = {
     "commerce.interactions": Evaluation(
         evaluate_interactions,
-        "next-item ranking: leave-last-one-out, or --cut DATE; texts from --against ITEMS",
+        "next-item ranking: leave-last-one-out, or --cut DATE; texts: --against ITEMS, graph: --option links=FILE",
     )
 }

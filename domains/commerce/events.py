@@ -26,6 +26,7 @@ ITEM_FIELDS = frozenset(
     ("item_id", "title", "description", "category", "brand", "price", "currency", "available", "created_at")
 )
 INTERACTION_FIELDS = frozenset(("user_id", "item_id", "timestamp", "kind", "value", "session_id"))
+LINK_FIELDS = ("head", "relation", "tail")
 NOT_ATTRIBUTES = ITEM_FIELDS | {"catalogue", "attributes"}
 KNOWN_SECONDS = 1.0  # how long names of catalogues may be remembered; an unknown name always looks again
 
@@ -81,6 +82,12 @@ def validate_interaction(envelope: Envelope) -> dict[str, Any]:
         "value": value,
         "timestamp": None if timestamp in (None, "") else parse_time(timestamp, "data.timestamp").isoformat(),
     }
+
+
+def validate_link(envelope: Envelope) -> dict[str, Any]:
+    """The fields of `commerce.links`: a statement of the knowledge graph."""
+    ends = {name: text_field(envelope.data, name, MAX_KEY, prefix="data.") for name in LINK_FIELDS}
+    return {"catalogue": catalogue_name(envelope.data)} | ends
 
 
 def catalogue_name(data: dict[str, Any]) -> str:
@@ -197,10 +204,17 @@ INTERACTION_SCHEMA = {
         "value": {"type": "number", "description": "stars of a rating, quantity of a purchase"},
     },
 }
+LINK_SCHEMA = {
+    "type": "object",
+    "required": list(LINK_FIELDS),
+    "properties": {name: TEXT | {"maxLength": MAX_KEY} for name in LINK_FIELDS} | {"catalogue": NAMES["catalogue"]},
+    "description": "head and tail are item ids, or names of anything: book-7, author, Ada Lovelace",
+}
 EVENT_TYPES = {
     "commerce.item.changed": EventType(validate_item, services.record_items, True, ITEM_SCHEMA),
     "commerce.item.removed": EventType(validate_removal, services.record_removals, True, REMOVAL_SCHEMA),
     "commerce.interaction.recorded": EventType(
         validate_interaction, services.record_interactions, True, INTERACTION_SCHEMA
     ),
+    "commerce.link.recorded": EventType(validate_link, services.record_links, False, LINK_SCHEMA),
 }

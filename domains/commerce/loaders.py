@@ -8,7 +8,7 @@ from pathlib import Path
 
 from domains.commerce.movielens import read_movielens
 from domains.commerce.online_retail import read as read_online_retail
-from domains.commerce.plain_files import read_interaction_file, read_item_file, ready_catalogue
+from domains.commerce.plain_files import read_interaction_file, read_item_file, read_link_file, ready_catalogue
 from domains.commerce.sample.stream import LIVE as LIVE
 from domains.commerce.sample.stream import read_sample
 from suite.formats import Loader, LoadOptions, Record
@@ -29,11 +29,14 @@ def into(catalogue: str, title: str, read: Read) -> Read:
 LOADERS = {
     "commerce.items": Loader(read_item_file, "items: .jsonl or .csv, also .gz"),
     "commerce.interactions": Loader(read_interaction_file, "what people did with items: .jsonl or .csv, also .gz"),
+    "commerce.links": Loader(read_link_file, "the knowledge graph (head, relation, tail): .jsonl or .csv, also .gz"),
     "online-retail": Loader(
         into("online-retail", "Online retail", read_online_retail), "order lines of UCI Online Retail: .csv, also .gz"
     ),
     "movielens": Loader(
-        into("movielens", "MovieLens", read_movielens), "a folder with RecBole's .inter and .item", takes_folder=True
+        into("movielens", "MovieLens", read_movielens),
+        "a folder with RecBole's .inter, and .item, .kg and .link",
+        takes_folder=True,
     ),
     "sample": Loader(read_sample, "this project's own sample data: a folder", takes_folder=True),
 }

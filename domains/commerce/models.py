@@ -16,6 +16,10 @@ class Catalogue(models.Model):
     statistics_event = models.BigIntegerField(default=0)  # the last event that the statistics have seen
     statistics_at = models.DateTimeField(null=True, blank=True)
     statistics_seconds = models.FloatField(default=0.0)  # how long their last build took
+    graph_link = models.BigIntegerField(default=0)  # the last link that the related items have seen; 0: none
+    graph_item = models.BigIntegerField(default=0)  # and the last item
+    graph_at = models.DateTimeField(null=True, blank=True)
+    graph_seconds = models.FloatField(default=0.0)
 
     class Meta:
         ordering = ["id"]
@@ -77,6 +81,41 @@ class Interaction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.item_key}"
+
+
+class Link(models.Model):
+    """One statement of a catalogue's knowledge graph. Either end is an item's id, or the name of anything."""
+
+    catalogue = models.ForeignKey(Catalogue, on_delete=models.CASCADE, db_index=False)
+    head = models.CharField(max_length=200)
+    relation = models.CharField(max_length=200)
+    tail = models.CharField(max_length=200)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["catalogue", "head", "relation", "tail"], name="commerce_link_once")
+        ]
+        indexes = [models.Index(fields=["catalogue", "tail"], name="commerce_by_tail")]
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.head} {self.relation} {self.tail}"
+
+
+class RelatedItems(models.Model):
+    """The items that the links relate to one item. Derived, disposable."""
+
+    catalogue = models.ForeignKey(Catalogue, on_delete=models.CASCADE, db_index=False)
+    item_key = models.CharField(max_length=200)
+    related = models.BinaryField(default=b"")  # packed by recommender.statistics, one column
+    digest = models.BinaryField(max_length=8, default=b"")  # of it: an unchanged row is not written again
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["catalogue", "item_key"], name="commerce_related_once")]
+        verbose_name_plural = "related items"
+
+    def __str__(self) -> str:
+        return self.item_key
 
 
 class ItemStatistics(models.Model):

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from domains.commerce.plain_files import digest, event, number_or_text
-from suite.formats import FormatError, LoadOptions, Problem, Record, open_bytes
+from suite.formats import FormatError, LoadOptions, Problem, Record, Skipped, open_bytes
 
 
 def read_movielens(folder: Path, options: LoadOptions) -> Iterator[Record]:
-    """A folder with RecBole's atomic files: NAME.item (optional) and NAME.inter."""
+    """A folder with RecBole's atomic files: NAME.inter, and where they are there NAME.item, NAME.kg and NAME.link."""
     inter = sorted(folder.glob("*.inter")) if folder.is_dir() else []
     if len(inter) != 1:
         raise FormatError(f"{folder}: must be a folder with one .inter file, it has {len(inter)}")
@@ -44,6 +44,22 @@ def read_movielens(folder: Path, options: LoadOptions) -> Iterator[Record]:
             "timestamp": time,
         }
         yield event(f"{options.catalogue} {number} {digest(row)}", "commerce.interaction.recorded", data)
+    yield from read_links(inter[0].with_suffix(".kg"), inter[0].with_suffix(".link"), options)
+
+
+def read_links(graph: Path, items: Path, options: LoadOptions) -> Iterator[Record]:
+    """The knowledge graph, its entities named by the item that they are. Links that touch no item are left out."""
+    if not graph.exists() or not items.exists():
+        return
+    item_of = {row.get("entity_id", ""): row.get("item_id", "") for _, row in atomic_rows(items, options)}
+    for _, row in atomic_rows(graph, options):
+        head, relation, tail = (row.get(name, "") for name in ("head_id", "relation_id", "tail_id"))
+        if head not in item_of and tail not in item_of:
+            yield Skipped("a link between two things that are no items")
+            continue
+        link = {"head": item_of.get(head, head), "relation": relation, "tail": item_of.get(tail, tail)}
+        name = f"{options.catalogue} {digest(link)}"
+        yield event(name, "commerce.link.recorded", {"catalogue": options.catalogue} | link)
 
 
 def atomic_rows(path: Path, options: LoadOptions) -> Iterator[tuple[int, dict[str, str]]]:

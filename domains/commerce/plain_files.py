@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from domains.commerce import services
-from domains.commerce.events import INTERACTION_FIELDS, ITEM_FIELDS
+from domains.commerce.events import INTERACTION_FIELDS, ITEM_FIELDS, LINK_FIELDS
 from domains.commerce.models import Catalogue, Item
 from suite.formats import FormatError, LoadOptions, Problem, Record, Skipped, read_records
 
 SOURCE = "file"
 NUMBERS = ("price", "value", "timestamp", "created_at")
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+TEXTS = ITEM_FIELDS | INTERACTION_FIELDS | set(LINK_FIELDS)  # but for the numbers; other fields are what they look like
 AT_ONCE = 500  # items whose rows are looked at together
 Line = tuple[int, dict[str, Any]]
 
@@ -85,6 +86,17 @@ def read_interaction_file(path: Path, options: LoadOptions) -> Iterator[Record]:
             yield event(name, "commerce.interaction.recorded", {"catalogue": catalogue} | found[1])
 
 
+def read_link_file(path: Path, options: LoadOptions) -> Iterator[Record]:
+    """`commerce.links`. A link that is stated twice is one event."""
+    catalogue = ready_catalogue(options)
+    for found in lines(path, options, frozenset(LINK_FIELDS)):
+        if isinstance(found, Problem):
+            yield found
+        else:
+            data = {"catalogue": catalogue} | found[1]
+            yield event(f"{catalogue} {digest(found[1])}", "commerce.link.recorded", data)
+
+
 def lines(path: Path, options: LoadOptions, fields: frozenset[str] | None = None) -> Iterator[Line | Problem]:
     """(line number, record) of every line, cells of csv typed; other fields than `fields` are reported and left out."""
     is_typed = path.name.endswith((".jsonl", ".jsonl.gz"))
@@ -105,7 +117,7 @@ def typed(record: dict[str, Any]) -> dict[str, Any]:
     for name, value in record.items():
         if name == "available" and isinstance(value, str):
             found[name] = BOOLEANS.get(value.strip().lower(), value)
-        elif isinstance(value, str) and (name in NUMBERS or name not in ITEM_FIELDS | INTERACTION_FIELDS):
+        elif isinstance(value, str) and (name in NUMBERS or name not in TEXTS):
             found[name] = number_or_text(value)
         else:
             found[name] = value

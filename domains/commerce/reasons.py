@@ -18,20 +18,24 @@ def strongest(kinds: set[str]) -> str:
     return max(kinds, key=lambda kind: STRENGTH.index(kind) if kind in STRENGTH else -1)
 
 
-def reasons(ranked: Ranked, titles: Mapping[str, str], kinds: Mapping[str, str]) -> list[dict[str, Any]]:
+def reasons(
+    ranked: Ranked, titles: Mapping[str, str], kinds: Mapping[str, str], links: Mapping[tuple[str, str], str]
+) -> list[dict[str, Any]]:
     """One reason a channel, the strongest first: its share of the score (they sum to about 1), the person's items
-    behind it with theirs, and a sentence. `titles` by item id; `kinds` by history item: what the person did with it.
+    behind it with theirs, and a sentence. `titles` by item id; `kinds` by history item: what the person did with it;
+    `links` by (history item, this item): how the knowledge graph relates the two.
     """
     found = []
     for channel, share in sorted(ranked.shares.items(), key=lambda pair: -pair[1]):
         if share < SMALLEST:
             continue
+        causes = [(key, strength) for key, name, strength in ranked.because if name == channel]
         behind = [
             {"item_id": key, "title": titles.get(key, key), "kind": kinds.get(key, "view"), "strength": strength}
-            for key, name, strength in ranked.because
-            if name == channel
+            for key, strength in causes
         ]
-        found.append({"channel": channel, "share": share, "text": sentence(channel, behind), "items": behind})
+        link = links.get((causes[0][0], ranked.key), "") if channel == "graph" and causes else ""
+        found.append({"channel": channel, "share": share, "text": sentence(channel, behind, link), "items": behind})
     return found
 
 
@@ -39,10 +43,13 @@ def newest_reason() -> dict[str, Any]:
     return {"channel": "newest", "share": 1.0, "text": "New here", "items": []}
 
 
-def sentence(channel: str, behind: list[dict[str, Any]]) -> str:
+def sentence(channel: str, behind: list[dict[str, Any]], link: str = "") -> str:
     if channel == "popular" or not behind:
         return {"popular": "Popular now", "text": "Like what you looked at"}.get(channel, "Goes with what you chose")
     title, kind = behind[0]["title"], behind[0]["kind"]
+    if channel == "graph":
+        cause = f"as “{title}”" if kind == ASKED else f"as “{title}”, which you {VERBS.get(kind, 'viewed')}"
+        return f"{link[:1].upper()}{link[1:]}" if link and kind == ASKED else f"{link or 'Related'} {cause}"
     if kind == ASKED:
         return f"Similar to “{title}”" if channel == "text" else f"Often chosen together with “{title}”"
     cause = f"because you {VERBS.get(kind, 'viewed')} “{title}”"

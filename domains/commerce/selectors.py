@@ -10,20 +10,20 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, Q
 
 from domains.commerce.documents import COLLECTION, split_key
 from domains.commerce.filters import parse_filters
+from domains.commerce.links import links_between
 from domains.commerce.models import Catalogue, Interaction, Item
 from domains.commerce.reasons import ASKED, newest_reason, reasons, strongest
 from domains.commerce.recommender.blend import Blend
-from domains.commerce.recommender.features import CHANNEL_OF, CHANNELS
 from domains.commerce.recommender.ranker import Ranked, Recommender
 from domains.commerce.recommender.sources import Seen
-from domains.commerce.sources import AllowedItems, IndexText, RowStatistics
+from domains.commerce.sources import AllowedItems, IndexText, RowStatistics, graph_source
 from suite.index import selectors as index
 from suite.index.engine import Filter, Query, Term
 
@@ -159,14 +159,8 @@ def similar(
     """Items like this one, by their text and by what people chose together. Raises `NotFound`."""
     if not Item.objects.filter(catalogue=catalogue, key=item_key, is_removed=False).exists():
         raise NotFound(f"There is no item {item_key[:200]!r} in the catalogue {catalogue.slug!r}.")
-    alike = without_popularity(Blend.from_json(catalogue.blend))
+    alike = Blend.from_json(catalogue.blend).without("popular")  # an item is not more alike for being popular
     return _answer(catalogue, Past([Seen(item_key)], {item_key: {ASKED}}), {item_key}, k, filters, alike)
-
-
-def without_popularity(blend: Blend) -> Blend:
-    """A blend for which an item is not more alike for being popular."""
-    kept = CHANNELS.index("popular") != CHANNEL_OF
-    return replace(blend, short=blend.short * kept, long=blend.long * kept)
 
 
 def _answer(
@@ -180,7 +174,8 @@ def _answer(
     conditions = parse_filters(()) if filters is None else filters
     text = IndexText(catalogue.slug, conditions)
     allowed = AllowedItems(catalogue.pk, conditions)
-    recommender = Recommender(RowStatistics(catalogue.pk), text, blend or Blend.from_json(catalogue.blend))
+    blend = blend or Blend.from_json(catalogue.blend)
+    recommender = Recommender(RowStatistics(catalogue.pk), text, blend, graph_source(catalogue))
     ranked = recommender.recommend(known.history, k, exclude=excluded, allowed=allowed)
     keys = [each.key for each in ranked]
     missing = k - len(keys)
@@ -200,13 +195,15 @@ def _answer(
 
 
 def _items(catalogue: Catalogue, ranked: Sequence[Ranked], newest: Sequence[str], known: Past) -> list[dict[str, Any]]:
-    """The answer's items with what a page shows of them, and their reasons; one statement."""
+    """The answer's items with what a page shows of them, and their reasons."""
     causes = {key for each in ranked for key, _, _ in each.because}
     shown = shown_items(catalogue, {*causes, *(each.key for each in ranked), *newest})
     titles = {key: row["title"] for key, row in shown.items()}
     kinds = {key: strongest(known.kinds[key]) for key in causes if key in known.kinds}
+    linked = {(key, each.key) for each in ranked for key, channel, _ in each.because if channel == "graph"}
+    links = links_between(catalogue, linked, titles) if linked else {}
     found = [
-        shown[each.key] | {"score": round(each.score, 6), "reasons": reasons(each, titles, kinds)}
+        shown[each.key] | {"score": round(each.score, 6), "reasons": reasons(each, titles, kinds, links)}
         for each in ranked
         if each.key in shown
     ]

@@ -12,11 +12,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
-
-from domains.commerce.models import Catalogue, Interaction, Item
+from domains.commerce.models import Catalogue, Interaction, Item, Link
 from suite.events.models import Event
-from suite.events.rows import insert
+from suite.events.rows import insert, upsert_newest
 
 DEFAULT_CATALOGUE = "shop"
 ROWS_A_STATEMENT = 1_000
@@ -55,12 +53,14 @@ def catalogue_ids(names: Iterable[str]) -> dict[str, int]:
 
 def record_items(events: Sequence[Event]) -> None:
     ids = catalogue_ids(event.data["catalogue"] for event in events)
-    write_items([_item_row(event, ids[event.data["catalogue"]]) for event in events])
+    rows = [_item_row(event, ids[event.data["catalogue"]]) for event in events]
+    upsert_newest(Item, ITEM_COLUMNS, ITEM_COLUMNS[:2], rows)
 
 
 def record_removals(events: Sequence[Event]) -> None:
     ids = catalogue_ids(event.data["catalogue"] for event in events)
-    write_items([_removal_row(event, ids[event.data["catalogue"]]) for event in events])
+    rows = [_removal_row(event, ids[event.data["catalogue"]]) for event in events]
+    upsert_newest(Item, ITEM_COLUMNS, ITEM_COLUMNS[:2], rows)
 
 
 def _item_row(event: Event, catalogue_id: int) -> Row:
@@ -80,35 +80,6 @@ def _removal_row(event: Event, catalogue_id: int) -> Row:
     return (catalogue_id, event.data["item_id"], "", "", "", "", None, "", False, None, "{}", True, event.time, name)
 
 
-def write_items(rows: Sequence[Row]) -> None:
-    """Upsert items; where several are for one item, and where one is stored, the newest stays."""
-    newest: dict[Row, Row] = {}
-    for row in rows:
-        held = newest.get(row[:2])
-        if held is None or row[-2:] > held[-2:]:
-            newest[row[:2]] = row
-    ordered = [newest[key] for key in sorted(newest)]  # two transactions lock rows in the same order
-    for start in range(0, len(ordered), ROWS_A_STATEMENT):
-        _upsert_items(ordered[start : start + ROWS_A_STATEMENT])
-
-
-def _upsert_items(rows: Sequence[Row]) -> None:
-    table = Item._meta.db_table
-    collation = '"C"' if connection.vendor == "postgresql" else "BINARY"  # both compare code points, as Python does
-    places = f"({', '.join(['%s'] * len(ITEM_COLUMNS))})"
-    updates = ", ".join(f"{column} = excluded.{column}" for column in ITEM_COLUMNS[2:])
-    adapt = connection.ops.adapt_datetimefield_value
-    values = [adapt(value) if isinstance(value, datetime) else value for row in rows for value in row]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} ({', '.join(ITEM_COLUMNS)}) VALUES {', '.join([places] * len(rows))} "  # noqa: S608
-            f"ON CONFLICT (catalogue_id, key) DO UPDATE SET {updates} "
-            f"WHERE excluded.changed_at > {table}.changed_at OR (excluded.changed_at = {table}.changed_at "
-            f"AND excluded.changed_by COLLATE {collation} > {table}.changed_by COLLATE {collation})",
-            values,
-        )
-
-
 def record_interactions(events: Sequence[Event]) -> None:
     ids = catalogue_ids(event.data["catalogue"] for event in events)
     insert(
@@ -123,3 +94,17 @@ def _interaction_row(event: Event, catalogue_id: int) -> Row:
         event.pk, catalogue_id, data["user_id"], data["session_id"], data["item_id"], data["kind"], data["value"],
         datetime.fromisoformat(timestamp) if timestamp else event.time,
     )  # fmt: skip
+
+
+def record_links(events: Sequence[Event]) -> None:
+    """Links are statements: one that comes again says nothing new."""
+    ids = catalogue_ids(event.data["catalogue"] for event in events)
+    names = {
+        (ids[event.data["catalogue"]], event.data["head"], event.data["relation"], event.data["tail"])
+        for event in events
+    }
+    rows = [
+        Link(catalogue_id=catalogue_id, head=head, relation=relation, tail=tail)
+        for catalogue_id, head, relation, tail in sorted(names)  # two transactions lock rows in the same order
+    ]
+    Link.objects.bulk_create(rows, ignore_conflicts=True, batch_size=ROWS_A_STATEMENT)

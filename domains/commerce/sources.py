@@ -12,8 +12,8 @@ import numpy as np
 
 from domains.commerce.documents import COLLECTION, FIELDS, attributes_of, document_key, split_key
 from domains.commerce.filters import ONLY_AVAILABLE, passes
-from domains.commerce.models import Item, ItemStatistics
-from domains.commerce.recommender.sources import Neighbours, Popularity
+from domains.commerce.models import Catalogue, Item, ItemStatistics, RelatedItems
+from domains.commerce.recommender.sources import GraphSource, Neighbours, NoGraph, Popularity
 from domains.commerce.recommender.statistics import unpack
 from suite.index.engine import Filter, Query, Term
 from suite.index.selectors import NO_RELEASE, active_generation, search, vectors
@@ -41,6 +41,22 @@ class RowStatistics:
     def popularity(self, keys: Sequence[str]) -> Mapping[str, Popularity]:
         found = self.rows.filter(item_key__in=keys).values_list("item_key", "popularity", "trend")
         return {key: Popularity(recent, trend) for key, recent, trend in found}
+
+
+class RowGraph:
+    """`GraphSource` over `RelatedItems` rows."""
+
+    def __init__(self, catalogue_id: int) -> None:
+        self.rows = RelatedItems.objects.filter(catalogue_id=catalogue_id)
+
+    def related(self, keys: Sequence[str]) -> Mapping[str, Neighbours]:
+        found = self.rows.filter(item_key__in=keys).values_list("item_key", "related")
+        return {key: unpack(bytes(packed), 1) for key, packed in found}
+
+
+def graph_source(catalogue: Catalogue) -> GraphSource:
+    """The catalogue's related items, where it has links."""
+    return RowGraph(catalogue.pk) if catalogue.graph_link else NoGraph()
 
 
 class IndexText:

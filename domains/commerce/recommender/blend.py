@@ -8,12 +8,12 @@ the candidates (conditional logit, McFadden 1974), L-BFGS-B.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from domains.commerce.recommender.features import FEATURES
+from domains.commerce.recommender.features import CHANNEL_OF, CHANNELS, FEATURES
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Blend:
     def weights(self, history: int) -> np.ndarray:
         share = history / (history + HALF_WAY)
         return (1 - share) * self.short + share * self.long
+
+    def without(self, channel: str) -> Blend:
+        """The same blend deaf to one channel."""
+        kept = CHANNELS.index(channel) != CHANNEL_OF
+        return replace(self, short=self.short * kept, long=self.long * kept)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -72,5 +77,8 @@ PRIOR = Blend.of(
         "text:nearest": (0.51, 0.0, 0.5),
         "popular:recent": (6.4, 0.76, 0.0),
         "popular:trend": (0.05, 0.4, 1.02),
+        "graph:last": (0.1, 0.3, 0.2),
+        "graph:recent": (0.2, 0.1, 0.1),
+        "graph:wide": (0.4, 0.0, 0.0),
     }
 )

@@ -14,10 +14,11 @@ import numpy as np
 
 from domains.commerce.recommender.baselines import Scores
 from domains.commerce.recommender.blend import Blend
+from domains.commerce.recommender.features import CHANNELS
 from domains.commerce.recommender.fitting import HoldOut, fit_blend, seen_before
 from domains.commerce.recommender.log import KINDS, InteractionLog
 from domains.commerce.recommender.ranker import Recommender
-from domains.commerce.recommender.sources import TextSource
+from domains.commerce.recommender.sources import GraphSource, TextSource
 from domains.commerce.recommender.statistics import build_statistics
 
 CUTOFFS = (5, 10, 20)
@@ -82,11 +83,15 @@ def cut_by_date(log: InteractionLog, cut: float) -> Split:
     return Split(log, known, cases, sold, cut, "baskets")
 
 
-def served(split: Split, text: TextSource, blend: Blend | None = None) -> Rank:
-    """The recommender as it serves, with the blend that it learns from the known part (or a given one)."""
-    blend = blend or fit_blend(split.known, text, hold_out=split.hold_out)
+def learned(split: Split, text: TextSource, graph: GraphSource | None = None) -> Blend:
+    """The blend that is learned from the known part."""
+    return fit_blend(split.known, text, graph=graph, hold_out=split.hold_out)
+
+
+def served(split: Split, text: TextSource, blend: Blend, graph: GraphSource | None = None) -> Rank:
+    """The recommender as it serves, with statistics of the known part."""
     statistics = build_statistics(split.known, now=split.now)
-    recommender = Recommender(statistics, text, blend)
+    recommender = Recommender(statistics, text, blend, graph)
     codes = {key: code for code, key in enumerate(split.log.item_keys)}
 
     def allowed(keys: list[str]) -> set[str]:
@@ -98,6 +103,12 @@ def served(split: Split, text: TextSource, blend: Blend | None = None) -> Rank:
         return [codes[each.key] for each in found]
 
     return rank
+
+
+def ablations(split: Split, text: TextSource, blend: Blend, graph: GraphSource | None = None) -> dict[str, Rank]:
+    """The recommender deaf to each of its channels, the weights of the others as they were learned."""
+    names = [name for name in CHANNELS if graph or name != "graph"]
+    return {f"without {name}": served(split, text, blend.without(name), graph) for name in names}
 
 
 def scored(split: Split, scores: Scores) -> Rank:

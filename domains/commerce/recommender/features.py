@@ -5,7 +5,8 @@ negative either, a score is a sum of what the channels say, and the shares of an
 raw here; `blend.Blend` compresses them with log(1 + x / scale).
 
 Channels: `together` (neighbours of the history, by column and by how fast the history fades), `text` (cosine with
-the history's vectors), `popular` (what everybody chooses, and what is gaining).
+the history's vectors), `graph` (what is linked to the history, or shares a neighbour with it in the knowledge graph),
+`popular` (what everybody chooses, and what is gaining).
 
 The history fades by steps: interactions of one moment (the lines of an invoice) are one step.
 """
@@ -20,7 +21,7 @@ import numpy as np
 from domains.commerce.recommender.sources import Neighbours, Popularity
 from domains.commerce.recommender.statistics import COLUMNS
 
-CHANNELS = ("text", "together", "popular")
+CHANNELS = ("text", "together", "popular", "graph")
 FADES = {"last": 0.5, "recent": 0.85, "wide": 0.97}  # what a step back in the history counts
 TEXT = ("last", "recent", "nearest")  # weighted means by two of the fades, and the nearest item of the history
 NEAREST_FADE = 0.985  # even the nearest item of the history counts less when it lies back
@@ -30,6 +31,7 @@ FEATURES = (
     *(f"text:{name}" for name in TEXT),
     "popular:recent",
     "popular:trend",
+    *(f"graph:{fade}" for fade in FADES),
 )
 CHANNEL_OF = np.array([CHANNELS.index(name.split(":")[0]) for name in FEATURES])
 
@@ -39,17 +41,22 @@ class Evidence:
     """What the history says of the candidates, apart by history item (newest first), so that it can be explained.
 
     `steps` int (history,), `together` float32 (columns, history, candidates), `cosines` float32 (history, candidates)
-    not negative, `popularity` float32 (candidates, 2): recent and trend.
+    not negative, `popularity` float32 (candidates, 2): recent and trend, `graph` float32 (history, candidates).
     """
 
     steps: np.ndarray
     together: np.ndarray
     cosines: np.ndarray
     popularity: np.ndarray
+    graph: np.ndarray
 
     def select(self, candidates: np.ndarray) -> Evidence:
         return Evidence(
-            self.steps, self.together[:, :, candidates], self.cosines[:, candidates], self.popularity[candidates]
+            self.steps,
+            self.together[:, :, candidates],
+            self.cosines[:, candidates],
+            self.popularity[candidates],
+            self.graph[:, candidates],
         )
 
     def fading(self) -> np.ndarray:
@@ -69,7 +76,8 @@ class Evidence:
         if length:
             means = fading[:2] / fading[:2].sum(axis=1, keepdims=True)
             text = np.concatenate([means @ self.cosines, self.nearest().max(axis=0, keepdims=True)])
-        return np.concatenate([faded.reshape(-1, count), text, self.popularity.T]).T.astype(np.float32)
+        linked = fading @ self.graph  # (fades, candidates)
+        return np.concatenate([faded.reshape(-1, count), text, self.popularity.T, linked]).T.astype(np.float32)
 
     def parts(self, feature: int) -> np.ndarray:
         """float32 (history, candidates): how the feature divides among the history items; columns sum to 1 or 0."""
@@ -83,12 +91,14 @@ class Evidence:
             values = self.nearest()
             parts = np.where(np.arange(len(values))[:, None] == values.argmax(axis=0), values, 0.0)
         else:
-            parts = self.fading()[list(FADES).index(name[0])][:, None] * self.cosines
+            parts = self.fading()[list(FADES).index(name[0])][:, None] * (
+                self.graph if channel == "graph" else self.cosines
+            )
         return parts / np.maximum(parts.sum(axis=0), 1e-12)
 
 
 @dataclass(frozen=True)
-class Links:
+class Neighbourhood:
     """The neighbours of a whole history as flat arrays, one row a link: `sources` int (links,) the history item it
     comes from, `items` int (links,) a place in `keys`, `weights` float32 (links, columns).
     """
@@ -99,13 +109,13 @@ class Links:
     weights: np.ndarray
 
     @classmethod
-    def of(cls, history: Sequence[str], neighbours: Mapping[str, Neighbours]) -> Links:
+    def of(cls, history: Sequence[str], neighbours: Mapping[str, Neighbours], columns: int) -> Neighbourhood:
         known = [(place, neighbours[key]) for place, key in enumerate(history) if key in neighbours]
         places: dict[str, int] = {}
         items = [places.setdefault(key, len(places)) for _, found in known for key in found.keys]
         sizes = [len(found.keys) for _, found in known]
         sources = np.repeat(np.array([place for place, _ in known], np.int64), sizes)
-        weights = [found.weights for _, found in known] or [np.zeros((0, len(COLUMNS)), np.float32)]
+        weights = [found.weights for _, found in known] or [np.zeros((0, columns), np.float32)]
         return cls(list(places), sources, np.array(items, np.int64), np.concatenate(weights))
 
     def strongest(self, count: int, steps: np.ndarray) -> list[str]:
@@ -117,22 +127,27 @@ class Links:
         order = np.lexsort((np.arange(len(totals)), -totals))[:count]
         return [self.keys[item] for item in order]
 
+    def table(self, length: int, candidates: Mapping[str, int]) -> np.ndarray:
+        """float32 (columns, length of the history, candidates); `candidates` gives each one's place."""
+        places = np.array([candidates.get(key, -1) for key in self.keys], np.int64)[self.items]
+        known = places >= 0
+        table = np.zeros((self.weights.shape[1], length, len(candidates)), np.float32)
+        table[:, self.sources[known], places[known]] = self.weights[known].T
+        return table
+
 
 def evidence(
     history: Sequence[str],
     steps: np.ndarray,
     candidates: Sequence[str],
-    links: Links,
+    together: Neighbourhood,
+    graph: Neighbourhood,
     vectors: Mapping[str, np.ndarray],
     popularity: Mapping[str, Popularity],
 ) -> Evidence:
-    """The evidence on the candidates; `history` newest first, with the step of
-    each. Items that a source does not know say nothing."""
+    """The evidence on the candidates; `history` newest first, with the step of each. Items that a source does not know
+    say nothing."""
     position = {key: place for place, key in enumerate(candidates)}
-    places = np.array([position.get(key, -1) for key in links.keys], np.int64)[links.items]
-    known = places >= 0
-    together = np.zeros((len(COLUMNS), len(history), len(candidates)), np.float32)
-    together[:, links.sources[known], places[known]] = links.weights[known].T
     cosines = np.zeros((len(history), len(candidates)), np.float32)
     seen = [place for place, key in enumerate(history) if key in vectors]
     described = [place for place, key in enumerate(candidates) if key in vectors]
@@ -141,4 +156,6 @@ def evidence(
         right = np.stack([vectors[candidates[place]] for place in described])
         cosines[np.ix_(seen, described)] = np.maximum(left @ right.T, 0.0)
     popular = np.array([popularity.get(key, (0.0, 0.0)) for key in candidates], np.float32).reshape(-1, 2)
-    return Evidence(steps, together, cosines, popular)
+    return Evidence(
+        steps, together.table(len(history), position), cosines, popular, graph.table(len(history), position)[0]
+    )

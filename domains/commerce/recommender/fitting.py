@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from domains.commerce.recommender.blend import HALF_WAY, PRIOR, Blend
 from domains.commerce.recommender.log import KINDS, InteractionLog
 from domains.commerce.recommender.ranker import Recommender
-from domains.commerce.recommender.sources import Seen, TextSource
+from domains.commerce.recommender.sources import GraphSource, Seen, TextSource
 from domains.commerce.recommender.statistics import StatisticsSettings, build_statistics
 
 HoldOut = Literal["items", "baskets"]
@@ -43,6 +43,7 @@ def fit_blend(
     log: InteractionLog,
     text: TextSource,
     *,
+    graph: GraphSource | None = None,
     hold_out: HoldOut = "items",
     limit: int = 2_000,
     settings: StatisticsSettings | None = None,
@@ -51,18 +52,23 @@ def fit_blend(
 
     `items`: each of a user's five newest interactions is a target. `baskets`: all new items of the last basket are.
     """
-    examples = collect(log, text, hold_out, limit, settings)
+    examples = collect(log, text, graph, hold_out, limit, settings)
     return PRIOR if examples is None else fit(examples)
 
 
 def collect(
-    log: InteractionLog, text: TextSource, hold_out: HoldOut, limit: int, settings: StatisticsSettings | None
+    log: InteractionLog,
+    text: TextSource,
+    graph: GraphSource | None,
+    hold_out: HoldOut,
+    limit: int,
+    settings: StatisticsSettings | None,
 ) -> Examples | None:
     """Examples whose targets are among the candidates; None where there are fewer than `FEWEST`."""
     log = log.select(log.kinds != KINDS.index("dismiss"))
     held = held_out(log, hold_out)
     statistics = build_statistics(log.select(~held), settings=settings)
-    recommender = Recommender(statistics, text, PRIOR)
+    recommender = Recommender(statistics, text, PRIOR, graph)
     features, sizes, positive, lengths = [], [], [], []
     for number, (history, targets) in enumerate(next_items(log, held, hold_out, limit)):
         past = {seen.key for seen in history}

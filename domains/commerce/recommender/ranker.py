@@ -12,15 +12,15 @@ from domains.commerce.recommender.features import (
     CANDIDATE_FADE,
     CHANNEL_OF,
     CHANNELS,
-    FEATURES,
     Evidence,
-    Links,
+    Neighbourhood,
     evidence,
 )
-from domains.commerce.recommender.sources import Seen, StatisticsSource, TextSource
+from domains.commerce.recommender.sources import GraphSource, NoGraph, Seen, StatisticsSource, TextSource
+from domains.commerce.recommender.statistics import COLUMNS
 
 HISTORY = 50  # the newest distinct items that are looked at
-TOGETHER, TEXT, POPULAR = 300, 150, 100  # candidates a channel
+TOGETHER, TEXT, POPULAR, GRAPH = 300, 150, 100, 150  # candidates a channel
 REASONS = 3  # kept an item
 
 
@@ -64,10 +64,13 @@ def everything(keys: list[str]) -> set[str]:
 class Recommender:
     """Ranks the items of one catalogue for one person. Holds no state of its own: sources and a blend."""
 
-    def __init__(self, statistics: StatisticsSource, text: TextSource, blend: Blend) -> None:
+    def __init__(
+        self, statistics: StatisticsSource, text: TextSource, blend: Blend, graph: GraphSource | None = None
+    ) -> None:
         self.statistics = statistics
         self.text = text
         self.blend = blend
+        self.graph = graph or NoGraph()
 
     def recommend(
         self,
@@ -99,9 +102,11 @@ class Recommender:
     ) -> Candidates:
         """Candidates of every channel with the evidence on them."""
         recent, steps = newest_first(history)
-        links = Links.of(recent, self.statistics.neighbours(recent))
+        together = Neighbourhood.of(recent, self.statistics.neighbours(recent), len(COLUMNS))
+        graph = Neighbourhood.of(recent, self.graph.related(recent), 1)
         vectors = dict(self.text.vectors(recent))
-        keys = links.strongest(TOGETHER, steps)
+        keys = together.strongest(TOGETHER, steps)
+        keys += graph.strongest(GRAPH, steps)
         keys += self._nearest(recent, steps, vectors, exclude)
         keys += [key for key, _ in self.statistics.popular(POPULAR)]
         keys = [key for key in dict.fromkeys(keys) if key not in exclude]
@@ -111,7 +116,7 @@ class Recommender:
             keys += self._more_popular(k, exclude | set(keys), allowed)
         vectors |= self.text.vectors([key for key in keys if key not in vectors])
         popularity = self.statistics.popularity(keys)
-        return Candidates(recent, keys, evidence(recent, steps, keys, links, vectors, popularity))
+        return Candidates(recent, keys, evidence(recent, steps, keys, together, graph, vectors, popularity))
 
     def _nearest(
         self, recent: Sequence[str], steps: np.ndarray, vectors: Mapping[str, np.ndarray], exclude: Set[str]
@@ -163,6 +168,5 @@ class Recommender:
         """float32 (channels, history, chosen): each history item's share of the score; shares is (chosen, features)."""
         strengths = np.zeros((len(CHANNELS), *chosen.cosines.shape), np.float32)
         for feature in np.flatnonzero(shares.any(axis=0)):
-            if FEATURES[feature] != "popular":
-                strengths[CHANNEL_OF[feature]] += chosen.parts(int(feature)) * shares[:, feature]
+            strengths[CHANNEL_OF[feature]] += chosen.parts(int(feature)) * shares[:, feature]
         return strengths

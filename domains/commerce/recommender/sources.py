@@ -1,4 +1,4 @@
-"""What the recommender reads: one person's history, the statistics of items, and vectors of their text.
+"""What the recommender reads: one person's history, the statistics of items, vectors of their text, and their graph.
 
 The recommender knows these protocols alone. Serving puts database rows and the index behind them, an evaluation puts
 arrays there (`statistics.Statistics`, `ArrayText`), so both run the same code.
@@ -25,7 +25,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The items that go with one item: `weights` is float32 (len(keys), columns), see `statistics.COLUMNS`."""
+    """The items that go with one item: `weights` is float32 (len(keys), columns); which columns, the source says."""
 
     keys: list[str]
     weights: np.ndarray
@@ -58,6 +58,21 @@ class TextSource(Protocol):
     def nearest(self, vector: np.ndarray, k: int, exclude: Set[str]) -> list[tuple[str, float]]:
         """Up to k items with their cosine, nearest first; honours the filters of the request."""
         ...
+
+
+class GraphSource(Protocol):
+    """What the knowledge graph says of items. Keys that are unknown are left out of the answers."""
+
+    def related(self, keys: Sequence[str]) -> Mapping[str, Neighbours]:
+        """The items related to each, with `weights` of one column; see `graph.build_graph`."""
+        ...
+
+
+class NoGraph:
+    """A graph source for a shop without links."""
+
+    def related(self, keys: Sequence[str]) -> dict[str, Neighbours]:
+        return {}
 
 
 class NoText:

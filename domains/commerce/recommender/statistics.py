@@ -245,12 +245,14 @@ def pack(neighbours: Neighbours) -> bytes:
     return header + largest.tobytes() + halves.T.tobytes() + "\0".join(neighbours.keys).encode()
 
 
-def unpack(packed: bytes) -> Neighbours:
-    """What `pack` wrote. Empty bytes are no neighbours. Raises ValueError where the bytes are of another version."""
+def unpack(packed: bytes, wanted: int = len(COLUMNS)) -> Neighbours:
+    """What `pack` wrote. Empty bytes are no neighbours. Raises ValueError where the bytes are of another version, or do
+    not have as many columns as are wanted.
+    """
     if not packed:
-        return Neighbours([], np.zeros((0, len(COLUMNS)), np.float32))
+        return Neighbours([], np.zeros((0, wanted), np.float32))
     version, columns, count = struct.unpack_from("<BBI", packed)
-    if version != PACKING or columns != len(COLUMNS):
+    if version != PACKING or columns != wanted:
         raise ValueError(f"neighbours: packed by version {version} with {columns} columns; build the statistics again")
     start = struct.calcsize("<BBI")
     largest = np.frombuffer(packed, "<f4", columns, start)

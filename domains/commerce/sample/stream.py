@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import random
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,22 @@ def read_sample(folder: Path, options: LoadOptions) -> Iterator[Record]:
         for item in items:
             created = {"time": item["created_at"]} if item.get("created_at") else {}
             yield event(f"item {item['item_id']}", "commerce.item.changed", catalogue, item) | created
+        for head, relation, tail in links_of(items, cast[catalogue]):
+            link = {"head": head, "relation": relation, "tail": tail}
+            yield event(f"link {head} {relation} {tail}", "commerce.link.recorded", catalogue, link)
         for number, action in enumerate(Player(items, cast[catalogue]).history(now)):
             if action.time <= now:
                 yield interaction(f"{catalogue} {number}", catalogue, action) | {"time": action.time.isoformat()}
+
+
+def links_of(items: Sequence[dict[str, Any]], cast: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """The sample's knowledge graph: who makes what, and what belongs with what."""
+    for item in items:
+        if item.get("brand"):
+            yield item["item_id"], "maker", item["brand"]
+    for bundle in cast["bundles"]:
+        for item, other in pairwise(bundle):
+            yield item, "belongs_with", other
 
 
 def live(catalogue: str) -> Iterator[tuple[float, dict[str, Any]]]:

@@ -12,12 +12,13 @@ from domains.commerce.views import shop_url
 
 register = template.Library()
 SIGNS = {"EUR": "€", "USD": "$", "GBP": "£", "CNY": "¥", "JPY": "¥"}
-CHANNELS = {"text": "text", "together": "together", "popular": "popular", "newest": "new"}
+CHANNELS = {"text": "text", "together": "together", "popular": "popular", "graph": "linked", "newest": "new"}
 MEANINGS = {
     "text": "described much like",
     "together": "often chosen together with",
     "popular": "chosen by many people lately",
     "newest": "among the newest here",
+    "graph": "linked to",
 }
 KINDS = {
     "view": "viewed",

@@ -8,6 +8,7 @@ import scipy.sparse as sparse
 
 from domains.commerce.recommender.blend import PRIOR, Blend
 from domains.commerce.recommender.features import FEATURES
+from domains.commerce.recommender.graph import build_graph, shared_traits
 from domains.commerce.recommender.log import InteractionLog
 from domains.commerce.recommender.ranker import Recommender, newest_first
 from domains.commerce.recommender.sources import ArrayText, Neighbours, NoText, Seen
@@ -151,7 +152,7 @@ def test_what_follows_comes_first_and_the_reason_names_it():
 def test_a_new_item_is_found_by_its_text_alone():
     best = Recommender(build_statistics(shop()), text(), PRIOR).recommend([Seen("kettle")], 5, exclude={"kettle"})
     found = next(each for each in best if each.key == "brand new teapot")
-    assert found.shares == {"text": 1.0, "together": 0.0, "popular": 0.0}
+    assert found.shares == {"text": 1.0, "together": 0.0, "popular": 0.0, "graph": 0.0}
 
 
 def test_nothing_excluded_or_forbidden_comes_back():
@@ -214,3 +215,63 @@ def test_a_blend_survives_json_and_another_versions_blend_is_not_used():
     assert Blend.from_json({}) is PRIOR
     assert Blend.from_json(PRIOR.as_json() | {"unknown": [1, 2, 3]}) is PRIOR
     assert set(PRIOR.as_json()) == set(FEATURES)
+
+
+LINKS = [
+    ("emma", "author", "Austen"),
+    ("persuasion", "author", "Austen"),
+    ("dune", "author", "Herbert"),
+    *((key, "language", "English") for key in ("emma", "persuasion", "dune", "messiah")),
+    ("messiah", "follows", "dune"),
+    ("Gollancz", "published", "dune"),
+    ("Gollancz", "published", "emma"),
+]
+BOOKS = ["dune", "emma", "messiah", "persuasion"]
+
+
+def test_items_are_related_by_what_few_share_and_by_direct_links():
+    related = build_graph([*LINKS, LINKS[0]], BOOKS).related(["emma", "dune", "unknown"])
+    assert related.keys() == {"emma", "dune"}
+    assert dict(zip(related["emma"].keys, related["emma"].weights[:, 0].tolist(), strict=True)) == pytest.approx(
+        {"persuasion": 1 / 2 + 1 / 4, "dune": 1 / 2 + 1 / 4, "messiah": 1 / 4}
+    )
+    assert related["dune"].keys[0] == "messiah"
+    assert related["dune"].weights[0, 0] == pytest.approx(1 + 1 / 4)
+
+
+def test_what_too_many_share_relates_nothing(monkeypatch):
+    monkeypatch.setattr("domains.commerce.recommender.graph.COMMON", 3)
+    related = build_graph(LINKS, BOOKS).related(BOOKS)
+    assert "messiah" not in related["emma"].keys
+
+
+def test_blocks_do_not_change_the_graph(monkeypatch):
+    rng = np.random.default_rng(3)
+    links = [(f"i{rng.integers(40)}", f"r{rng.integers(3)}", f"t{rng.integers(12)}") for _ in range(200)]
+    items = [f"i{number}" for number in range(40)]
+    whole = build_graph(links, items)
+    monkeypatch.setattr("domains.commerce.recommender.graph.BLOCK", 7)
+    parts = build_graph(links, items)
+    assert [(key, found.keys, found.weights.tolist()) for key, found in whole.rows()] == [
+        (key, found.keys, found.weights.tolist()) for key, found in parts.rows()
+    ]
+    assert pack(whole.of(0)) == pack(parts.of(0))
+
+
+def test_the_graph_brings_an_item_that_nothing_else_knows_and_is_named_for_it():
+    graph = build_graph([("kettle", "maker", "Acme"), ("toaster", "maker", "Acme")], ["kettle", "toaster"])
+    recommender = Recommender(build_statistics(shop()), NoText(), PRIOR, graph)
+    best = recommender.recommend([Seen("kettle")], 9, exclude={"kettle"})
+    found = next(each for each in best if each.key == "toaster")
+    assert found.shares["graph"] == pytest.approx(1.0)
+    assert found.because == [("kettle", "graph", pytest.approx(1.0))]
+    deaf = Recommender(build_statistics(shop()), NoText(), PRIOR.without("graph"), graph)
+    assert next(each for each in deaf.recommend([Seen("kettle")], 9) if each.key == "toaster").score == 0.0
+
+
+def test_what_two_items_share_is_named_and_a_direct_link_goes_first():
+    shared = shared_traits(LINKS, [("emma", "persuasion"), ("dune", "messiah"), ("emma", "unknown")])
+    assert shared == {
+        ("emma", "persuasion"): [("author", "Austen", True), ("language", "English", True)],
+        ("dune", "messiah"): [("follows", "messiah", False)],
+    }

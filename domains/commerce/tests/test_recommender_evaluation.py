@@ -116,7 +116,7 @@ def test_the_blend_learns_what_the_shop_is_like():
     found = Recorded(learned.short + learned.long, names)
     assert found.share("text") > 2 * prior.share("text")
     split = leave_last_out(log)
-    assert measure(split, served(split, text))[0]["hr@5"] > 0.9
+    assert measure(split, served(split, text, learned))[0]["hr@5"] > 0.9
 
 
 class Recorded:
@@ -177,6 +177,32 @@ def test_a_file_is_evaluated_with_baselines_texts_and_bad_lines(tmp_path):
     assert report.baselines["popularity"]["hr@10"] == 1.0
     assert report.details["bad_lines"] == 2
     assert report.details["items"] == 4
+
+
+def test_a_graph_finds_what_nobody_has_seen_and_its_absence_is_seen(tmp_path):
+    """Everybody goes from a film to the next of its director, which is new to all."""
+    data, items, links = (tmp_path / f"{name}.jsonl" for name in ("log", "items", "links"))
+    films = [(f"film {n} {part}", f"director {n}") for n in range(40) for part in "abcd"]
+    views = [(film, director) for film, director in films if not film.endswith("d")]
+    write(
+        data,
+        [{"user_id": who, "item_id": film, "timestamp": place} for place, (film, who) in enumerate(views)],
+    )
+    write(items, [{"item_id": film, "title": "Alike"} for film, _ in films])
+    write(links, [{"head": film, "relation": "director", "tail": director} for film, director in films])
+    report = evaluate_interactions(
+        Request(data, cast(Any, Axes), (items,), has_baselines=True, options={"links": str(links)})
+    )
+    assert report.metrics["hr@10"] > 0.9
+    assert report.baselines["without graph"]["hr@10"] < 0.3
+    assert {"without text", "without together", "without popular"} < report.baselines.keys()
+
+
+def test_an_unknown_option_is_named(tmp_path):
+    data = tmp_path / "log.csv"
+    data.write_text("user_id,item_id,timestamp\nu,a,1\nu,b,2\n")
+    with pytest.raises(EvaluationError, match="--option graph: is not known"):
+        evaluate_interactions(Request(data, cast(Any, Axes), options={"graph": "x"}))
 
 
 def test_a_cut_without_anything_later_is_a_clear_error(tmp_path):
