@@ -1,4 +1,4 @@
-"""What a training run learns from: tasks of the domains, from files or their own rows, cleaned and told apart. No torch.
+"""What a training run learns from: tasks of the domains, from files or their own rows, cleaned and split. No torch.
 
 A snapshot is taken once, when a run starts, and lies in the run's folder: whoever resumes the run learns from the same.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -51,7 +50,7 @@ class Snapshot:
         place = path.with_suffix(".new")
         with gzip.open(place, "wt", encoding="utf-8", compresslevel=1) as file:
             json.dump({"tasks": [asdict(task) for task in self.tasks], "notes": self.notes}, file)
-        os.replace(place, path)
+        place.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> Snapshot:

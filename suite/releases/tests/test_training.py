@@ -170,7 +170,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(shop, tmp_path, monkeypatch)
 
     monkeypatch.setattr(checkpoint, "write_durably", full)
     data = write(tmp_path / "moods.jsonl", records())
-    with pytest.raises(CommandError, match="cannot be written .No space left on device"):
+    with pytest.raises(CommandError, match=r"cannot be written \(No space left on device\)"):
         train("--data", f"shop.moods={data}", "--output", str(tmp_path / "out"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["moods.jsonl"]
 
