@@ -53,9 +53,9 @@ def duration(seconds: int) -> str:
 class Explanation:
     """An alert decided once more.
 
-    `decided` is what the stored minutes lead to, `is_same` whether that is what was done; `value` is the metric computed
-    from the stored figures. `now` are the figures of the same window from the stories as they are now, and `missing`
-    the counted stories that are counted no more.
+    `decided` is what the stored minutes lead to, `is_same` whether that is what was done; `value` is the metric,
+    computed from the stored figures. `now` are the figures of the same window from the stories as they are now, and
+    `missing` the counted stories that are counted no more.
     """
 
     alert: Alert

@@ -178,6 +178,6 @@ def observed(
         start,
         end,
         everything=everything,
-        expectation=expectation_of(series.groups, begin, end) if spec.wants_baseline and series.groups else None,
+        expectation=expectation_of(series.groups, begin, end) if spec.wants_baseline else None,
         everything_expected=expectation_of((EVERYTHING,), begin, end),
     )

@@ -16,7 +16,7 @@ from domains.finance.alerting.explain import why
 from domains.finance.alerting.history import rule_spec
 from domains.finance.alerting.rules import FIRING, RESOLVED
 from domains.finance.alerting.series import Group, moment
-from domains.finance.models import Alert, AlertRule, Entity, Mention, Transition
+from domains.finance.models import Alert, AlertRule, Entity, Mention, Score, Transition
 from suite.events.envelope import Envelope
 from suite.events.services import record_events
 from suite.live.broadcast import broadcast
@@ -74,9 +74,8 @@ def open_alert(
     )
     if group.topic:
         mentions = mentions.filter(topic=group.topic)
-    counted = list(
-        mentions.order_by("-published_at", "-story_id").values_list("story_id", "score__release")[:MOST_STORIES]
-    )
+    counted = list(mentions.order_by("-published_at", "-story_id").values_list("story_id", "article_id")[:MOST_STORIES])
+    scored = Score.objects.filter(article__in=[article for _, article in counted[:1]], is_current=True)
     entity = Entity.objects.filter(pk=group.entity_id).first() if group.entity_id else None
     spec = rule_spec(rule)
     alert, is_new = Alert.objects.get_or_create(
@@ -96,7 +95,7 @@ def open_alert(
             "seen": seen,
             "rested_until": rested_until,
             "story_ids": [story for story, _ in counted],
-            "release": counted[0][1] if counted else "",
+            "release": scored.values_list("release", flat=True).first() or "",
             "why": why(spec, figures),
         },
     )
@@ -128,10 +127,13 @@ def tell(fired: Sequence[Alert], resolved: Sequence[Alert]) -> None:
     if not fired and not resolved:
         return
     notifications.plan(fired, resolved)
-    changed = {alert.pk: alert for alert in (*fired, *resolved)}
-    symbols = {alert.entity.symbol for alert in changed.values() if alert.entity}
-    broadcast({"finance.alerts", *(f"finance.entity:{symbol}" for symbol in symbols)})
+    tell_pages((*fired, *resolved))
     record_events([as_event(alert, FIRING) for alert in fired] + [as_event(alert, RESOLVED) for alert in resolved])
+
+
+def tell_pages(alerts: Iterable[Alert]) -> None:
+    symbols = {alert.entity.symbol for alert in alerts if alert.entity}
+    broadcast({"finance.alerts", *(f"finance.entity:{symbol}" for symbol in symbols)})
 
 
 def as_event(alert: Alert, happened: str) -> Envelope:

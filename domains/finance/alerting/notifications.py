@@ -13,6 +13,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -147,16 +148,7 @@ def active_silences(now: datetime) -> list[Silence]:
 
 def silence_of(alert: Alert, silences: Sequence[Silence]) -> Silence | None:
     """The first silence that matches the alert."""
-    return next((silence for silence in silences if matches(silence, alert)), None)
-
-
-def matches(silence: Silence, alert: Alert) -> bool:
-    return (
-        silence.rule_id in (None, alert.rule_id)
-        and silence.entity_id in (None, alert.entity_id)
-        and silence.topic in ("", alert.topic)
-        and silence.severity in ("", alert.severity)
-    )
+    return next((silence for silence in silences if silence.matches(alert)), None)
 
 
 # Sending ------------------------------------------------------------------------------------------------------

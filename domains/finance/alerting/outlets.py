@@ -90,7 +90,8 @@ def send_mail(notification: Notification) -> str:
     told = notification.body["alerts"]
     words = [f"{alert['labels'].get('entity', 'all stories')}: {alert['annotations']['summary']}" for alert in told]
     lines = [
-        f"[{alert['status']}] {alert['labels']['alertname']}, {line}\n  since {alert['startsAt']}\n  {alert['generatorURL']}"
+        f"[{alert['status']}] {alert['labels']['alertname']}, {line}\n"
+        f"  since {alert['startsAt']}\n  {alert['generatorURL']}"
         for alert, line in zip(told[:MOST_LINES], words, strict=False)
     ]
     if len(told) > MOST_LINES:

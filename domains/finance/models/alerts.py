@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from django.core.exceptions import ValidationError
 from django.db import models
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 
 class AlertRule(models.Model):
@@ -55,11 +60,64 @@ class AlertRule(models.Model):
     changed_at = models.DateTimeField(auto_now=True)
     changed_by = models.CharField(max_length=150, blank=True, editable=False)
 
+    LEVELS: ClassVar = {"surge": (1, 100), "volume": (0, 100_000), "negative_share": (0, 1), "mean_sentiment": (-1, 1)}
+    SPANS: ClassVar = {  # seconds, from and to
+        "window_seconds": (5 * MINUTE, DAY),
+        "for_seconds": (0, 6 * HOUR),
+        "cool_down_seconds": (0, 7 * DAY),
+    }
+    MOST_STORIES = 10_000
+    DECIDING = (
+        "metric", "scope", "entity_id", "watch_list_id", "topic", "window_seconds", "comparison", "threshold",
+        "clear_threshold", "for_seconds", "cool_down_seconds", "min_stories",
+    )  # fmt: skip
+
     class Meta:
         ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Raises `ValidationError` by field, with the limit that a value breaks."""
+        errors: dict[str, str] = {}
+        for name, (low, high) in self.SPANS.items():
+            seconds = getattr(self, name)
+            if seconds is not None and not (low <= seconds <= high and seconds % MINUTE == 0):
+                errors[name] = f"must be whole minutes in seconds (60, 120, ...), from {low} to {high}"
+        if self.min_stories is not None and self.min_stories > self.MOST_STORIES:
+            errors["min_stories"] = f"must be at most {self.MOST_STORIES:,}"
+        errors |= self._wrong_levels() | self._wrong_scope()
+        if errors:
+            raise ValidationError(errors)
+
+    def _wrong_levels(self) -> dict[str, str]:
+        errors: dict[str, str] = {}
+        is_above = self.comparison == self.Comparison.ABOVE
+        if self.metric == self.Metric.SURGE and not is_above:
+            errors["comparison"] = "a surge is above its threshold; for few stories choose the metric volume"
+        low, high = self.LEVELS.get(self.metric, (0, 0))
+        if self.metric == self.Metric.VOLUME and is_above:
+            low = 1
+        for name in ("threshold", "clear_threshold"):
+            level = getattr(self, name)
+            if level is not None and not (0 if name == "clear_threshold" and low == 1 else low) <= level <= high:
+                errors[name] = f"must be from {low:g} to {high:g} for this metric"
+        if self.threshold is None or self.clear_threshold is None or errors:
+            return errors
+        if is_above and self.clear_threshold > self.threshold:
+            errors["clear_threshold"] = f"must not be above the threshold, {self.threshold:g}"
+        elif not is_above and self.clear_threshold < self.threshold:
+            errors["clear_threshold"] = f"must not be below the threshold, {self.threshold:g}"
+        return errors
+
+    def _wrong_scope(self) -> dict[str, str]:
+        errors = {}
+        if self.scope == self.Scope.ENTITY and self.entity_id is None:
+            errors["entity"] = "is required where the scope is one entity"
+        if self.scope == self.Scope.WATCH_LIST and self.watch_list_id is None:
+            errors["watch_list"] = "is required where the scope is a watch list"
+        return errors
 
 
 class RuleProgress(models.Model):
@@ -205,11 +263,34 @@ class Silence(models.Model):
     by = models.CharField(max_length=150)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    LONGEST_DAYS = 90
+
     class Meta:
         ordering = ["-until"]
 
     def __str__(self) -> str:
         return self.reason
+
+    def matches(self, alert: Alert) -> bool:
+        return (
+            self.rule_id in (None, alert.rule_id)
+            and self.entity_id in (None, alert.entity_id)
+            and self.topic in ("", alert.topic)
+            and self.severity in ("", alert.severity)
+        )
+
+    def clean(self) -> None:
+        errors = {}
+        if not (self.rule_id or self.entity_id or self.topic or self.severity):
+            errors["rule"] = "a silence must match something: a rule, an entity, a topic or a severity"
+        if (
+            self.until
+            and self.starts_at
+            and not 0 < (self.until - self.starts_at).total_seconds() <= self.LONGEST_DAYS * DAY
+        ):
+            errors["until"] = f"must be after the start, by at most {self.LONGEST_DAYS} days"
+        if errors:
+            raise ValidationError(errors)
 
 
 class Channel(models.Model):

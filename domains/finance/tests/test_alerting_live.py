@@ -7,8 +7,8 @@ import pytest
 from domains.finance.alerting import history
 from domains.finance.alerting.backtest import back_test
 from domains.finance.alerting.evaluation import DELAY, evaluate_rules
-from domains.finance.alerting.series import DAY, HOUR, MINUTE, Group, moment, unix
-from domains.finance.models import Alert, AlertRule, Entity, RuleProgress, RuleState, Transition
+from domains.finance.alerting.series import DAY, HOUR, MINUTE, unix
+from domains.finance.models import Alert, AlertRule, Entity, Transition
 from domains.finance.tests.streams import MIDNIGHT, seasonal, store_all
 
 pytestmark = pytest.mark.django_db
