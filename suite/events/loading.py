@@ -7,12 +7,14 @@ stopped; and since a loader gives the same line the same event id, even one that
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.db import transaction
 
@@ -184,6 +186,25 @@ def batches(records: Iterable[Record]) -> Iterator[list[Record]]:
         raise
     if batch:
         yield batch
+
+
+def write_plain(records: Iterable[Record], folder: Path) -> dict[str, int]:
+    """Write the data of events as plain records, a line each of `<folder>/<event type>.jsonl`; returns the number of
+    lines by file. An empty field is left out. Raises `OSError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    counts: Counter[str] = Counter()
+    with ExitStack() as files:
+        opened: dict[str, IO[str]] = {}
+        for record in records:
+            if not isinstance(record, dict):
+                continue
+            path = folder / f"{record['type']}.jsonl"
+            if path.name not in opened:
+                opened[path.name] = files.enter_context(path.open("w", encoding="utf-8"))
+            data = {name: value for name, value in record["data"].items() if value not in (None, "")}
+            opened[path.name].write(json.dumps(data, ensure_ascii=False) + "\n")
+            counts[str(path)] += 1
+    return dict(counts)
 
 
 def try_out(item: dict[str, Any]) -> Result:

@@ -210,3 +210,12 @@ def test_the_progress_hears_of_every_byte_on_disk(tmp_path: Path) -> None:
     counted: list[int] = []
     assert len(list(read_records(path, LoadOptions(on_bytes=counted.append)))) == 50_000
     assert sum(counted) == path.stat().st_size
+
+
+def test_plain_records_are_written_instead(trial: Trial, notes: Path, tmp_path: Path, capsys: Any) -> None:
+    notes.write_text("\n".join(map(json.dumps, [{"text": "a"}, {"text": "fee"}, {"text": "é"}])) + "\n{broken\n")
+    counts = load(notes, capsys, "--write", str(tmp_path / "plain"))
+    assert list(counts.values()) == [2]
+    [written] = (tmp_path / "plain").iterdir()
+    assert [found[1]["text"] for found in read_records(written) if not isinstance(found, Problem)] == ["a", "é"]
+    assert not Event.objects.exists()

@@ -6,6 +6,7 @@ import json
 import time
 from argparse import RawDescriptionHelpFormatter
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.utils.module_loading import import_string
 from tqdm import tqdm
 
 from suite.events.handling import handle_all
-from suite.events.loading import BadLine, Counts, Load, loaders
+from suite.events.loading import BadLine, Counts, Load, loaders, write_plain
 from suite.formats import FormatError, Loader, LoadOptions
 
 SHOWN_LINES = 20  # bad lines that are told one by one; the others are counted
@@ -39,11 +40,20 @@ class Command(BaseCommand):
         parser.add_argument("--catalogue", default="", help="which one to load into, where the format has catalogues")
         parser.add_argument("--dry-run", action="store_true", help="read and check everything, store nothing")
         parser.add_argument("--strict", action="store_true", help="stop at the first bad line, exit status 1")
+        parser.add_argument(
+            "--write",
+            type=Path,
+            metavar="DIR",
+            help="write plain records there, a file a kind of event; store nothing",
+        )
         parser.add_argument("--no-wait", action="store_true", help="leave handling and indexing to the workers")
         parser.add_argument("--json", action="store_true", help="print the counts as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         loader = chosen_loader(options["name"], options["files"])
+        if options["write"]:
+            self.write_plain(loader, options)
+            return
         started = time.monotonic()
         load = Load(
             options["name"], loader, options["files"],
@@ -63,6 +73,21 @@ class Command(BaseCommand):
         if stopped_by:
             raise CommandError(f"stopped: {stopped_by}")
         if not load.counts.is_anything_read:
+            raise CommandError("nothing could be read")
+
+    def write_plain(self, loader: Loader, options: dict[str, Any]) -> None:
+        """The data of every event as a line of DIR/<event type>.jsonl: what `evaluate` and `train` read."""
+        load_options = LoadOptions(catalogue=options["catalogue"], is_dry=True)
+        records = chain.from_iterable(loader.read(path, load_options) for path in options["files"])
+        try:
+            counts = write_plain(tqdm(records, desc="writing", unit=" records", disable=None), options["write"])
+        except (FormatError, OSError) as error:
+            raise CommandError(f"stopped: {error}") from error
+        if options["json"]:
+            self.stdout.write(json.dumps(counts))
+        else:
+            self.stdout.write("\n".join(f"{count:>9,}  {name}" for name, count in counts.items()))
+        if not counts:
             raise CommandError("nothing could be read")
 
     def read(self, load: Load) -> None:
