@@ -105,6 +105,10 @@ class Encoder:
             self.model, self.tokenizer, self.pooling, heads, body=self.body, config=self.config, weights=self.weights
         )
 
+    def with_body(self, model: torch.nn.Module) -> Encoder:
+        """The same tokenizer and pooling with this body, which is of the same architecture, and no heads."""
+        return Encoder(model, self.tokenizer, self.pooling, {}, body=self.body, config=self.config, weights=None)
+
     def quickest(self, sample: Sequence[str]) -> Encoder:
         """This encoder in bfloat16, where the device multiplies that faster and the vectors of `sample` stay what they
         are; else itself. For bulk work on the spot: what is saved and served is float32."""

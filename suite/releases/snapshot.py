@@ -88,19 +88,19 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
         made = given.tasks({name: rows for name, rows in records.items() if name in given.rows})
         apart = given.tasks({name: rows for name, rows in held.items() if name in given.rows}) if held else []
         tasks += with_validation(made, apart)
-    is_asked = {source.name for source in data}
+    asked = {source.name for source in data}
     kept = []
     for task in tasks:
         try:
             kept.append(cleaned(task, notes.append))
         except SnapshotError as error:
-            if task.name in is_asked:
+            if task.name in asked:
                 raise
             notes.append(f"left out: {error}")  # rows that are too few yet
-    if missing := is_asked - {task.name for task in kept}:
-        raise SnapshotError(f"{', '.join(sorted(missing))}: no example could be made of the records")
+    if not kept and data:
+        raise SnapshotError(f"{', '.join(sorted(asked))}: no example could be made of the records")
     if not kept:
-        raise SnapshotError("there is nothing to learn from: no rows yet, and no --data")
+        raise SnapshotError("there is nothing to learn from: too few rows yet, and no --data")
     return Snapshot(tuple(kept), tuple(notes))
 
 

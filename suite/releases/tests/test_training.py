@@ -156,7 +156,7 @@ def test_what_nothing_can_be_learned_from_is_one_line(shop, tmp_path, lines, mes
         (["--data", "shop.moods=moods.parquet"], "the name must end in .jsonl, .csv"),
         (["--data", "shop.prices=moods.jsonl"], "shop.prices: nothing learns from this format; there are: shop.kinds"),
         (["--data", "moods.jsonl"], "argument --data"),
-        ([], "nothing to learn from: no rows yet, and no --data"),
+        ([], "nothing to learn from: too few rows yet, and no --data"),
     ],
 )
 def test_data_that_is_not_there_is_named(shop, arguments, message):
