@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import transaction
+from django.db.models import Max
 from django.utils import timezone
 
-from domains.finance.alerting import history, ledger
+from domains.finance.alerting import history, late, ledger
 from domains.finance.alerting.rules import (
     FIRING,
     NO_DATA,
@@ -29,7 +30,7 @@ from domains.finance.alerting.rules import (
     evaluate,
 )
 from domains.finance.alerting.series import DAY, MINUTE, Group, floor, moment, unix
-from domains.finance.models import Alert, AlertRule, RuleProgress, RuleState
+from domains.finance.models import Alert, AlertRule, Revision, RuleProgress, RuleState
 
 log = logging.getLogger(__name__)
 DELAY = 5  # seconds that a minute stays open for stories which are on their way
@@ -47,13 +48,19 @@ class Decision:
     transitions: Mapping[int, Sequence[Transition]]  # by position in `groups`
     states: Mapping[int, State]
     before: Mapping[Group, RuleState]
+    findings: Sequence[late.Finding] = ()  # of minutes that were decided before
 
 
 def evaluate_rules(now: float | None = None) -> None:
     """Bring every enabled rule up to the last whole minute; what a rule raises is stored with it, the others go on."""
     clock = timezone.now().timestamp() if now is None else now
     horizon = floor(int(clock) - DELAY, MINUTE)
-    for rule in AlertRule.objects.filter(is_enabled=True).select_related("progress", "watch_list"):
+    rules = AlertRule.objects.filter(is_enabled=True).select_related("progress", "watch_list")
+    due = [rule for rule in rules if is_due(rule, horizon)]
+    if due:
+        seen = RuleProgress.objects.aggregate(seen=Max("revision"))["seen"]
+        late.forget_stale_baselines(seen or 0, floor(horizon, DAY))
+    for rule in due:
         try:
             bring_up_to(rule, horizon)
         except (ValueError, ArithmeticError, LookupError) as error:
@@ -62,35 +69,52 @@ def evaluate_rules(now: float | None = None) -> None:
     end_without_rule(horizon)
 
 
+def is_due(rule: AlertRule, horizon: int) -> bool:
+    progress = getattr(rule, "progress", None)
+    if progress is None or progress.version != rule.version:
+        return True
+    until = unix(progress.evaluated_until)
+    return until < horizon or until > horizon + PATIENCE
+
+
 def bring_up_to(rule: AlertRule, horizon: int) -> None:
+    revision = newest_revision()  # before any bucket is read: what changes from now on is looked at the next time
     progress = getattr(rule, "progress", None)
     if progress is None:
-        begin(rule, horizon)
+        begin(rule, horizon, revision)
         return
     if progress.version != rule.version:
-        begin_again(rule, progress, max(horizon, unix(progress.evaluated_until)))
+        begin_again(rule, progress, horizon, revision)
         return
     until = unix(progress.evaluated_until)
     if until > horizon + PATIENCE:
         put_back(rule, progress, horizon)
         return
+    findings = late.reconsider(rule, late.late_groups(history.scope_of(rule), progress), until)
     start = max(until, horizon - LONGEST)
     while start < horizon:
         end = min(start + AT_ONCE, horizon)
-        if not conclude(rule, progress, decide(rule, start, end), end):
+        if not conclude(rule, progress, replace(decide(rule, start, end), findings=findings), end, revision):
             return  # another evaluator was here
-        start = end
+        start, findings = end, []
 
 
-def begin(rule: AlertRule, at: int) -> None:
+def newest_revision() -> int:
+    return Revision.objects.aggregate(number=Max("number"))["number"] or 0
+
+
+def begin(rule: AlertRule, at: int, revision: int) -> None:
     """A new rule decides from now on; what was before is for the back-test."""
-    RuleProgress.objects.get_or_create(rule=rule, defaults={"version": rule.version, "evaluated_until": moment(at)})
+    start = {"begun_at": moment(at), "evaluated_until": moment(at)}
+    RuleProgress.objects.get_or_create(rule=rule, defaults={"version": rule.version, "revision": revision, **start})
 
 
 @transaction.atomic
-def begin_again(rule: AlertRule, progress: RuleProgress, at: int) -> None:
+def begin_again(rule: AlertRule, progress: RuleProgress, horizon: int, revision: int) -> None:
     """The rule says something else now: what it raised before ends, and it decides from now on."""
-    if not moved(progress, at, version=rule.version, silent_since=None, last_error=""):
+    at = max(horizon, unix(progress.evaluated_until))
+    anew = {"version": rule.version, "begun_at": moment(at), "revision": revision}
+    if not moved(progress, at, silent_since=None, last_error="", **anew):
         return
     RuleState.objects.filter(rule=rule).delete()
     ledger.end_alerts(Alert.objects.filter(rule=rule, state=Alert.FIRING), at, "the rule was changed")
@@ -105,7 +129,7 @@ def put_back(rule: AlertRule, progress: RuleProgress, at: int) -> None:
     RuleState.objects.filter(rule=rule, rests_until__gt=moment(at + rule.cool_down_seconds)).update(
         rests_until=moment(at + rule.cool_down_seconds)
     )
-    ledger.write(rule, at, after="put_back", note="the clock was put back")
+    ledger.write(rule, at, "", "put_back", "the clock was put back")
 
 
 def moved(progress: RuleProgress, to: int, **more: object) -> bool:
@@ -139,12 +163,14 @@ def as_state(row: RuleState) -> State:
 
 
 @transaction.atomic
-def conclude(rule: AlertRule, progress: RuleProgress, decision: Decision, end: int) -> bool:
+def conclude(rule: AlertRule, progress: RuleProgress, decision: Decision, end: int, revision: int) -> bool:
     """Write what was decided; False, and nothing written, where another evaluator was faster."""
     silent_since = silence_begins(progress, decision.observations)
-    if not moved(progress, end, silent_since=silent_since and moment(silent_since), last_error=""):
+    since = moment(silent_since) if silent_since else None
+    if not moved(progress, end, revision=revision, silent_since=since, last_error=""):
         return False
     note_silence(rule, progress, silent_since, end)
+    late.write_findings(rule, decision.findings)
     write_states(rule, decision)
     ledger.tell(*write_transitions(rule, decision))
     left = [group.key for group in decision.before if group not in decision.groups]
@@ -168,10 +194,10 @@ def silence_begins(progress: RuleProgress, observations: Observations) -> int | 
 def note_silence(rule: AlertRule, progress: RuleProgress, silent_since: int | None, end: int) -> None:
     was_silent = progress.silent_since is not None
     if silent_since and not was_silent:
-        ledger.write(rule, silent_since, before="data", after=NO_DATA, note="the whole stream is silent")
+        ledger.write(rule, silent_since, "data", NO_DATA, "the whole stream is silent")
     elif was_silent and not silent_since:
-        ledger.write(rule, end, before=NO_DATA, after="data", note="stories come in again")
-    progress.silent_since = silent_since and moment(silent_since)
+        ledger.write(rule, end, NO_DATA, "data", "stories come in again")
+    progress.silent_since = moment(silent_since) if silent_since else None
 
 
 def write_states(rule: AlertRule, decision: Decision) -> None:
@@ -228,7 +254,9 @@ def write_transitions(rule: AlertRule, decision: Decision) -> tuple[list[Alert],
                 started = started if each.before == PENDING else each.at
                 seen = decided_minutes(decision, i, started, step)
                 alert, is_new = ledger.open_alert(rule, group, started, each.at, figures, seen, rested)
-                fired += [alert] if is_new else []
+                if is_new:
+                    late.note_missed_firing(rule, group, alert)
+                    fired.append(alert)
             elif each.after == RESOLVED:
                 alert = alert or Alert.objects.filter(rule=rule, group_key=group.key, state=Alert.FIRING).first()
                 if alert is not None:

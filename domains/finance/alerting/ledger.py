@@ -58,6 +58,11 @@ def append(lines: Iterable[Transition]) -> None:
     Transition.objects.bulk_create(lines, ignore_conflicts=True)
 
 
+def write(rule: AlertRule, at: int, before: str, after: str, note: str) -> None:
+    """A line about the rule as a whole."""
+    append([line(rule, at, before, after, note=note)])
+
+
 def open_alert(
     rule: AlertRule,
     group: Group,

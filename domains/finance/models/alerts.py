@@ -126,6 +126,8 @@ class RuleProgress(models.Model):
 
     rule = models.OneToOneField(AlertRule, on_delete=models.CASCADE, primary_key=True, related_name="progress")
     version = models.PositiveIntegerField()  # of the rule that the states belong to
+    begun_at = models.DateTimeField()  # the first minute that this version decided
+    revision = models.BigIntegerField(default=0)  # of the buckets that it has looked at
     evaluated_until = models.DateTimeField()  # the end of the last decided minute
     silent_since = models.DateTimeField(null=True, blank=True)  # the whole stream is silent: no data
     last_error = models.TextField(blank=True)
