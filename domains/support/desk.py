@@ -130,7 +130,7 @@ def entry_of(row: DeskRow, user: User) -> Entry:
     )
 
 
-def next_waiting(user: User, tab: str, but: str) -> Entry | None:
+def next_waiting(user: User, tab: str, but: str = "") -> Entry | None:
     """Who waits longest and is nobody else's."""
     rows = selectors.desk_list("waiting", user if tab == "mine" else None)
     mine = (row for row in rows if row.key != but and row.assignee in ("", user.get_username()))

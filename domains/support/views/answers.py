@@ -36,6 +36,7 @@ def answers_page(request: HttpRequest) -> HttpResponse:
         "languages": sorted(set(existing.exclude(language="").values_list("language", flat=True))),
         "total": existing.count(),
         "is_cut": len(rows) == PAGE_ANSWERS,
+        "saved": existing.filter(key=request.GET.get("saved", "").replace("\0", "")).first(),
         "may_write": agent_of(request).has_perm(WRITE),
     }
     is_fragment = request.headers.get("HX-Target") == "rows"

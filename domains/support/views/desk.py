@@ -29,9 +29,8 @@ FOUND = 8
 @require_GET
 @for_agents()
 def desk_page(request: HttpRequest) -> HttpResponse:
-    context = list_context(request)
-    waiting = context["entries"] if context["tab"] == "waiting" else ()
-    return render(request, "support/desk.html", context | {"longest": next(iter(waiting), None)})
+    longest = desk.next_waiting(agent_of(request), "waiting")
+    return render(request, "support/desk.html", list_context(request) | {"longest": longest})
 
 
 @require_GET
