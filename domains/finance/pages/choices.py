@@ -1,0 +1,38 @@
+"""What the dashboard can be narrowed to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from domains.finance.models import Entity, Story, WatchList
+from domains.finance.pages.selection import METRICS, WINDOWS
+
+MOST_ENTITIES = 500  # offered while one types; others are found by their whole name
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    entities: list[Entity]
+    topics: list[str]
+    watch_lists: list[str]
+
+    @property
+    def windows(self) -> list[tuple[str, str]]:
+        return [(window.name, window.label) for window in WINDOWS.values()]
+
+    @property
+    def metrics(self) -> list[tuple[str, str]]:
+        return list(METRICS.items())
+
+
+def choices() -> Choices:
+    return Choices(
+        list(Entity.objects.filter(is_active=True).order_by("symbol")[:MOST_ENTITIES]),
+        topics(),
+        list(WatchList.objects.order_by("name").values_list("name", flat=True)),
+    )
+
+
+def topics() -> list[str]:
+    """Topics that stories have."""
+    return list(Story.objects.exclude(topic="").order_by("topic").values_list("topic", flat=True).distinct())
