@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from domains.finance.alerting import evaluation, notifications
 from suite.domain import Job
 
-JOBS: dict[str, Job] = {}
+JOBS: dict[str, Job] = {
+    "finance.alerts": Job(evaluation.evaluate_rules, every=2.0),
+    "finance.notifications": Job(notifications.notify, every=2.0),
+}

@@ -17,8 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betainc
-from scipy.stats import nbinom
+from scipy.special import betainc, nbdtrik
 
 from domains.finance.alerting.series import HOUR
 
@@ -135,4 +134,9 @@ def silence(expected: np.ndarray, size: np.ndarray) -> np.ndarray:
 def band(expected: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The 5th and the 95th percentile of the counts where `expected` are."""
     chance = size / (size + expected)
-    return nbinom.ppf(0.05, size, chance), nbinom.ppf(0.95, size, chance)
+    return percentile(0.05, size, chance), percentile(0.95, size, chance)
+
+
+def percentile(share: float, size: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """The smallest count at which the distribution function reaches `share`, as `scipy.stats.nbinom.ppf` gives it."""
+    return np.maximum(np.ceil(np.nan_to_num(nbdtrik(share, size, chance)) - 1e-9), 0)

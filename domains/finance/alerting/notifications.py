@@ -28,6 +28,12 @@ AT_ONCE = 50
 SEVERITIES = {name: i for i, name in enumerate(AlertRule.Severity.values)}
 
 
+def notify() -> None:
+    """Tell again what is to be told again, and send what is due."""
+    remind()
+    deliver()
+
+
 # Planning: in the transaction of the decision ------------------------------------------------------------------
 
 

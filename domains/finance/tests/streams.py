@@ -20,7 +20,13 @@ def seasonal(days: int, a_day: float, seed: int = 0) -> np.ndarray:
 
 
 def store(
-    counts: np.ndarray, *, entity_id: int = 0, topic: str = "", start: int = MIDNIGHT, negative: float = 0.25
+    counts: np.ndarray,
+    *,
+    entity_id: int = 0,
+    topic: str = "",
+    start: int = MIDNIGHT,
+    negative: float = 0.25,
+    revision: int = 0,
 ) -> None:
     """Store minutes, and the hours and days that they make, as buckets of which `negative` is negative and half of the
     rest positive. Buckets that are there already are replaced."""
@@ -41,13 +47,13 @@ def store(
                     negative=float(sums[i] * negative),
                     neutral=float(sums[i] * rest),
                     positive=float(sums[i] * rest),
-                    revision=1,
+                    revision=revision,
                 )
                 for i in np.flatnonzero(sums)
             ),
             update_conflicts=True,
             unique_fields=["entity_id", "topic", "seconds", "start"],
-            update_fields=["stories", "articles", "negative", "neutral", "positive"],
+            update_fields=["stories", "articles", "negative", "neutral", "positive", "revision"],
         )
 
 
