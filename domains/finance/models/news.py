@@ -51,6 +51,7 @@ class Entity(models.Model):
     name = models.CharField(max_length=200)
     kind = models.CharField(max_length=20, choices=Kind, default=Kind.COMPANY)
     is_active = models.BooleanField("active", default=True, help_text="looked for in new articles")
+    changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         ordering = ["symbol"]
@@ -69,6 +70,7 @@ class Alias(models.Model):
     needs_context = models.BooleanField(default=False, help_text="counts only beside one of the context words")
     context_words = models.JSONField(default=list, blank=True, help_text="words of an article that speak for the name")
     reject_words = models.JSONField(default=list, blank=True, help_text="phrases around the name that speak against it")
+    changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["entity", "text"], name="finance_alias_once")]
@@ -108,7 +110,7 @@ class Story(models.Model):
     stories do not hold it.
     """
 
-    lead = models.OneToOneField("finance.Article", null=True, on_delete=models.SET_NULL, related_name="leads")
+    lead = models.ForeignKey("finance.Article", null=True, on_delete=models.SET_NULL, related_name="leads")
     title = models.CharField(max_length=500)
     language = models.CharField(max_length=20, blank=True)
     topic = models.CharField(max_length=100, blank=True)
@@ -154,7 +156,7 @@ class Article(models.Model):
     story = models.ForeignKey(Story, null=True, on_delete=models.SET_NULL, related_name="articles")
     original = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="copies")
     similarity = models.FloatField(null=True)  # to the original
-    note = models.CharField(max_length=300, blank=True)  # what could not be read of it, and why
+    note = models.CharField(max_length=300, blank=True, db_default="")  # what could not be read of it, and why
 
     class Meta:
         ordering = ["-published_at", "-id"]
@@ -177,7 +179,7 @@ class Trace(models.Model):
 
     article = models.OneToOneField(Article, on_delete=models.CASCADE, primary_key=True, related_name="trace")
     published_at = models.DateTimeField()
-    sketch = models.BinaryField()  # packed by news.stories
+    sketch = models.JSONField()  # of news.stories
     vector = models.BinaryField(default=b"")  # float16, of the release below
     release = models.CharField(max_length=64, blank=True)
     revision = models.BigIntegerField()  # of the last change
@@ -224,7 +226,7 @@ class Score(models.Model):
 class Mention(models.Model):
     """A story counted for an entity named in it, or for itself (entity_id 0): what buckets are sums of.
 
-    The scores are those of the first of its articles that names the entity.
+    The probabilities are those of the first of its articles that names the entity.
     """
 
     story = models.ForeignKey(Story, on_delete=models.CASCADE, related_name="mentions", db_index=False)
@@ -235,7 +237,7 @@ class Mention(models.Model):
     negative = models.FloatField()
     neutral = models.FloatField()
     positive = models.FloatField()
-    score = models.ForeignKey(Score, on_delete=models.CASCADE, related_name="+", db_index=False)
+    article = models.ForeignKey(Article, on_delete=models.CASCADE, related_name="+")  # that names it
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["story", "entity_id"], name="finance_mention_once")]
@@ -275,6 +277,26 @@ class Bucket(models.Model):
 
     def __str__(self) -> str:
         return f"{self.entity_id} {self.topic} {self.start:%Y-%m-%d %H:%M}"
+
+
+class LabelledText(models.Model):
+    """How somebody, or a data set, judged a text or a name in it: what the next training learns from."""
+
+    SENTIMENT, TOPIC = "sentiment", "topic"
+
+    digest = models.CharField(max_length=32, unique=True)  # of kind, text and entity
+    kind = models.CharField(max_length=10, choices=[(SENTIMENT, "sentiment"), (TOPIC, "topic")])
+    text = models.TextField()
+    entity = models.CharField(max_length=200, blank=True)  # the judged name, as the text writes it
+    label = models.CharField(max_length=100)
+    changed_at = models.DateTimeField()  # time of the event that this row shows
+    changed_by = models.CharField(max_length=401)  # source and id of that event: breaks ties
+
+    class Meta:
+        indexes = [models.Index(fields=["kind", "label"], name="finance_labelled_kind")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.label}"
 
 
 class Revision(models.Model):

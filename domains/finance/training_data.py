@@ -1,0 +1,137 @@
+"""What finance gives to training: sentiment of texts and of names in them, and topics; from files, from the rows that
+analysts and data sets labelled, and for a first release from the project's own sample.
+
+Every wording of a piece of news stands on one side, so validation is about news that the head has not seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+
+from domains.finance.models import LabelledText
+from domains.finance.news.scoring import LEANINGS
+from domains.finance.sample.press import Phrase, Piece, companies, phrases, write
+from suite.releases.heads import Examples
+from suite.releases.training_data import (
+    CLASSIFICATION,
+    Record,
+    TaskExamples,
+    TrainingData,
+    is_held_out,
+    mark_entity,
+)
+
+SENTIMENT_RECORDS, TOPIC_RECORDS = "finance.sentiment", "finance.topics"
+SAMPLE_HELD_OUT = 6  # of each topic and leaning, one phrase in so many: half of them chooses, half measures
+SEED = 7
+
+
+# Tasks of any records ----------------------------------------------------------------------------------------
+def tasks(records: Mapping[str, Sequence[Record]]) -> list[TaskExamples]:
+    found = []
+    if judged := records.get(SENTIMENT_RECORDS):
+        sides = split(sentiment_example(record) for record in judged)
+        found.append(TaskExamples(SENTIMENT_RECORDS, CLASSIFICATION, "sentiment", LEANINGS, *sides))
+    if sorted_texts := records.get(TOPIC_RECORDS):
+        sides = split((text_of(record), (text_of(record), label_of(record))) for record in sorted_texts)
+        found.append(TaskExamples(TOPIC_RECORDS, CLASSIFICATION, "topic", (), *sides))
+    return found
+
+
+def sentiment_example(record: Record) -> tuple[str, tuple[str, str]]:
+    """(the text, the example). Raises `ValueError` where the label is none of LEANINGS."""
+    text, label = text_of(record), label_of(record)
+    if label not in LEANINGS:
+        raise ValueError(f"label must be one of {', '.join(LEANINGS)}")
+    return text, (mark_entity(text, str(record.get("entity") or "")), label)
+
+
+def text_of(record: Record) -> str:
+    text = record["text"]
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError("text must be a text that is not empty")
+    return text
+
+
+def label_of(record: Record) -> str:
+    label = record["label"]
+    if label is None or str(label) == "":
+        raise KeyError("label")
+    return str(label)
+
+
+def split(examples: Iterator[tuple[str, tuple[str, str]]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(train, validation) by a hash of the text: all names in one text stand on one side."""
+    train: list[tuple[str, str]] = []
+    validation: list[tuple[str, str]] = []
+    for text, example in examples:
+        (validation if is_held_out(text) else train).append(example)
+    return train, validation
+
+
+# The sample --------------------------------------------------------------------------------------------------
+def sample_pieces() -> Iterator[tuple[bool, Piece]]:
+    """(is it held out, piece): every phrase once, about companies in turn."""
+    dice = random.Random(SEED)
+    by_language: dict[str, list[str]] = defaultdict(list)
+    for company in companies():
+        by_language[company.language].append(company.name)
+    seen: dict[tuple[str, str, str], int] = defaultdict(int)
+    for phrase in phrases():
+        kind = (phrase.language, phrase.topic, lean_of(phrase))
+        seen[kind] += 1
+        about = tuple(dice.sample(by_language[phrase.language], 2))
+        yield seen[kind] % SAMPLE_HELD_OUT == 2, write(phrase, dice, about)
+
+
+def lean_of(phrase: Phrase) -> str:
+    """Of the text as a whole; where two names lean apart it is neutral."""
+    leans = set(phrase.leans.values())
+    return phrase.leans.get("") or (leans.pop() if len(leans) == 1 else "neutral")
+
+
+@cache
+def sentiment_examples() -> Examples:
+    sides: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
+    for is_held, piece in sample_pieces():
+        sides[is_held] += [(title, lean_of(piece.phrase)) for title in piece.titles]
+        title = piece.titles[0]
+        sides[is_held] += [(mark_entity(title, name), lean) for name, lean in piece.names.items()]
+    return Examples(tuple(sides[False]), tuple(sides[True]))
+
+
+@cache
+def topic_examples() -> Examples:
+    sides: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
+    for is_held, piece in sample_pieces():
+        sides[is_held] += [(title, piece.phrase.topic) for title in piece.titles]
+    return Examples(tuple(sides[False]), tuple(sides[True]))
+
+
+# Rows --------------------------------------------------------------------------------------------------------
+def sentiment_rows() -> Iterator[Record]:
+    """What was labelled, and the sample, which alone knows every leaning until enough is."""
+    yield from labelled(LabelledText.SENTIMENT)
+    for _, piece in sample_pieces():
+        yield from ({"text": title, "label": lean_of(piece.phrase)} for title in piece.titles)
+        for name, lean in piece.names.items():
+            yield {"text": piece.titles[0], "label": lean, "entity": name}
+
+
+def topic_rows() -> Iterator[Record]:
+    """What was labelled; without any the sample, whose topics are its own."""
+    rows = list(labelled(LabelledText.TOPIC))
+    sample = ({"text": title, "label": one.phrase.topic} for _, one in sample_pieces() for title in one.titles)
+    yield from rows or sample
+
+
+def labelled(kind: str) -> Iterator[Record]:
+    rows = LabelledText.objects.filter(kind=kind).order_by("id")
+    for text, entity, label in rows.values_list("text", "entity", "label").iterator(chunk_size=5_000):
+        yield {"text": text, "label": label} | ({"entity": entity} if entity else {})
+
+
+TRAINING_DATA = TrainingData(tasks, rows={SENTIMENT_RECORDS: sentiment_rows, TOPIC_RECORDS: topic_rows})
