@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from domains.finance.models import Article, Bucket, Entity, Mention, Score, Story
+from domains.finance.models import Alias, Article, Bucket, Entity, Mention, Score, Story
 from domains.finance.news import buckets
 from domains.finance.news.selectors import changed_since
 from domains.finance.tests.articles import START, article, take
+from domains.finance.tests.conftest import fake_encoder
 from suite.encoder.fake import FakeEncoder
 from suite.events.models import DeadLetter, Event
 from suite.events.services import replay_events
@@ -96,7 +97,8 @@ def wire() -> list[dict]:
         (0, RECALL), (2, f"{RECALL} - Morning Ledger"), (9, "Brake defect forces Halden Motors to recall 120000 vans"),
         (95, "Halden Motors recalls another 45000 vans over brake fault"),
         (1, "Northwind Bank posts surprise quarterly loss"), (4, "Northwind Bank posts surprise quarterly loss"),
-        (30, "Surprise quarterly loss at Northwind Bank"), (33, "云岭银行季度意外亏损"), (40, "云岭银行意外录得季度亏损"),
+        (30, "Surprise quarterly loss at Northwind Bank"),
+        (33, "云岭银行季度意外亏损"), (40, "云岭银行意外录得季度亏损"),
         (2_000, "Northwind Bank posts surprise quarterly loss"), (55, "Corvane Pharma names new chief"),
     ]  # fmt: skip
     return [
@@ -135,8 +137,6 @@ def test_reading_again_changes_nothing(encoder: FakeEncoder, companies: dict[str
 def test_another_release_replaces_what_counts(
     encoder: FakeEncoder, companies: dict[str, Entity], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from domains.finance.tests.conftest import fake_encoder
-
     take(*wire())
     old = encoder.fingerprint
     monkeypatch.setattr("domains.finance.handlers.active_encoder", lambda: fake_encoder("other"))
@@ -181,8 +181,6 @@ def test_who_asks_what_changed_hears_of_late_articles(encoder: FakeEncoder, comp
 
 def test_an_article_that_names_everybody_is_cut_off(encoder: FakeEncoder, companies: dict[str, Entity]) -> None:
     many = Entity.objects.bulk_create(Entity(symbol=f"E{n}", name=f"Entity {n}") for n in range(10_000))
-    from domains.finance.models import Alias
-
     Alias.objects.bulk_create(Alias(entity=entity, text=f"Firm{entity.symbol}") for entity in many)
     body = " ".join(f"FirmE{n}" for n in range(4_000))
     take(article("A list of everybody", body=body))
