@@ -30,7 +30,7 @@ RELEASE = "7f3ab2c4d5e6f708"
 
 @pytest.fixture
 def agent(django_user_model: type[User]) -> User:
-    user = django_user_model.objects.create_user("mira", password="pass")
+    user = django_user_model.objects.create_user("mira")
     wanted = ("view_conversation", "change_conversation", "add_answer", "change_answer")
     user.user_permissions.add(*Permission.objects.filter(content_type__app_label="support", codename__in=wanted))
     return user
@@ -43,12 +43,17 @@ def page(agent: User) -> Client:
     return client
 
 
-def says(key: str, text: str, *, author: str = "customer", seconds: float = 0, **customer: Any) -> Message:
-    """A message of some seconds ago."""
-    at = (timezone.now() - timedelta(seconds=seconds)).isoformat()
-    data = {"conversation_id": key, "message_id": uuid.uuid4().hex, "text": text, "author": author, "sent_at": at}
-    services.take([services.event("support.message.received", data | {"customer": customer})])
-    return Message.objects.get(key=data["message_id"])
+def says(key: str, *texts: str, author: str = "customer", seconds: float = 0, **customer: Any) -> Message:
+    """Messages, the first one of some seconds ago, each a millisecond after the other; returns the last."""
+    first = timezone.now() - timedelta(seconds=seconds)
+    events = []
+    for number, text in enumerate(texts):
+        sent_at = (first + timedelta(milliseconds=number)).isoformat()
+        data = {"conversation_id": key, "message_id": uuid.uuid4().hex, "text": text, "sent_at": sent_at}
+        data |= {"author": author, "customer": customer}
+        events.append(services.event("support.message.received", data))
+    services.take(events)
+    return Message.objects.get(key=events[-1]["data"]["message_id"])
 
 
 def answer(key: str, title: str, text: str, agent: User, **fields: str) -> Answer:
@@ -66,7 +71,7 @@ def offer(message: Message, answers: Sequence[Answer], confidences: Sequence[flo
         Suggestion.objects.create(
             uid=uuid.uuid4().hex, run=run, conversation=message.conversation, message=message, pool="answer",
             answer=each, position=position, confidence=confidence, text=each.text, sentence_start=0,
-            sentence_end=each.text.find(".") + 1, composed=[{"text": each.text, "source": each.source}],
+            sentence_end=f"{each.text} ".index(". ") + 1, composed=[{"text": each.text, "source": each.source}],
             release=RELEASE, offered_at=now,
         )
         for position, (each, confidence) in enumerate(zip(answers, confidences, strict=False), start=1)
@@ -83,7 +88,7 @@ def test_pages_of_agents_want_a_log_in_and_the_permission(
     assert client.get(f"/support/{path}").headers["Location"].startswith("/admin/login/?next=/support/")
     fragment = client.get(f"/support/{path}", headers=HTMX | {"HX-Current-URL": "/support/"})
     assert (fragment.status_code, fragment.headers["HX-Redirect"]) == (204, "/admin/login/?next=/support/")
-    client.force_login(django_user_model.objects.create_user("nobody", password="pass"))
+    client.force_login(django_user_model.objects.create_user("nobody"))
     refused = client.get(f"/support/{path}")
     assert refused.status_code == 403
     assert "Your account may not do this" in refused.text
@@ -91,7 +96,7 @@ def test_pages_of_agents_want_a_log_in_and_the_permission(
 
 @pytest.mark.parametrize("path", ["reply/c/", "assign/c/", "state/c/", "suggestions/u/reject/", "answers/remove/a/"])
 def test_who_may_only_read_changes_nothing(django_user_model: type[User], path: str) -> None:
-    reader = django_user_model.objects.create_user("reader", password="pass")
+    reader = django_user_model.objects.create_user("reader")
     reader.user_permissions.add(Permission.objects.get(content_type__app_label="support", codename="view_conversation"))
     client = Client()
     client.force_login(reader)
@@ -199,8 +204,7 @@ def test_news_bring_what_came_since_and_the_panel_only_where_it_changed(page: Cl
     assert 'id="message-' not in quiet
     assert "innerHTML:#panel" not in quiet
 
-    for number in range(500):
-        says("c", f"Number {number}", seconds=1)
+    says("c", *(f"Number {number}" for number in range(500)), seconds=1)
     news = page.get("/support/news/c/", {"after": after, "version": version}).text
     assert news.count('<p class="text">Number ') == 500
     assert "innerHTML:#panel" in news  # the suggestion was withdrawn
@@ -210,11 +214,11 @@ def test_news_bring_what_came_since_and_the_panel_only_where_it_changed(page: Cl
 
 
 def test_a_long_thread_is_cut_and_the_rest_can_be_asked_for(page: Client) -> None:
-    messages = [says("c", f"Number {number}", seconds=900 - number) for number in range(503)]
+    says("c", *(f"Number {number}" for number in range(503)), seconds=900)
     html = page.get("/support/conversations/c/").text
     assert "Number 2<" not in html
     assert "Number 3<" in html
-    earlier = page.get("/support/earlier/c/", {"before": messages[3].pk}).text
+    earlier = page.get("/support/earlier/c/", {"before": Message.objects.get(text="Number 3").pk}).text
     assert re.findall(r"Number \d+(?=<)", earlier) == ["Number 0", "Number 1", "Number 2"]
     assert "Earlier messages" not in earlier
 
@@ -253,7 +257,7 @@ def test_a_changed_suggestion_is_an_edited_one(page: Client, agent: User) -> Non
 
 
 def test_others_conversations_are_not_the_next(page: Client, django_user_model: type[User]) -> None:
-    other = django_user_model.objects.create_user("other", password="pass")
+    other = django_user_model.objects.create_user("other")
     says("theirs", "Hello", seconds=90)
     services.assign("theirs", other)
     says("c", "Hello")
@@ -321,7 +325,7 @@ def test_assigning_and_solving(page: Client, agent: User) -> None:
 def test_who_looks_is_shown_to_the_others_until_they_leave(page: Client, django_user_model: type[User]) -> None:
     says("c", "Late?")
     other = Client()
-    other.force_login(django_user_model.objects.create_superuser("otto", password="pass"))
+    other.force_login(django_user_model.objects.create_superuser("otto"))
     assert "here" not in page.post("/support/here/c/").text
     assert "1 other here" in other.post("/support/here/c/").text
     assert "otto" in page.post("/support/here/c/").text
@@ -394,8 +398,7 @@ def test_a_message_that_is_not_taken_is_kept_on_the_page(client: Client, text: s
 
 
 def test_a_visitor_who_floods_is_asked_to_wait(client: Client) -> None:
-    for _ in range(chat.MESSAGES_A_MINUTE):
-        says("c", "More")
+    says("c", *["More"] * chat.MESSAGES_A_MINUTE)
     response = client.post(f"/support/chat/{visitor_token('c')}/", {"text": "More"}, headers=HTMX)
     assert response.status_code == 429
     assert Message.objects.count() == chat.MESSAGES_A_MINUTE
