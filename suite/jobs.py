@@ -7,6 +7,8 @@ The end of the lease is the claim itself: it is only ever moved by a write that 
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,8 +101,32 @@ def claim(name: str, every: float) -> datetime | None:
     free = Q(leased_until=None) | Q(leased_until__lt=now)
     broken_off = Q(finished_at=None) | Q(finished_at__lt=F("started_at"))
     turn = Q(started_at__lte=now - timedelta(seconds=every))
-    taken = JobLease.objects.filter(free, broken_off | turn, name=name).update(leased_until=until, started_at=now)
+    taken = JobLease.objects.filter(free, broken_off | turn, name=name).update(
+        leased_until=until, started_at=now, holder=holder_name(os.getpid())
+    )
     return until if taken else None
+
+
+def holder_name(process: int) -> str:
+    return f"{socket.gethostname()[:100]} {process}"
+
+
+def release_leases() -> None:
+    """Free the jobs that a dead process of this machine held; for the start of a process, when it holds none."""
+    for row in JobLease.objects.exclude(leased_until=None).exclude(holder=""):
+        host, _, process = row.holder.rpartition(" ")
+        if host == socket.gethostname()[:100] and (int(process) == os.getpid() or not is_alive(int(process))):
+            JobLease.objects.filter(name=row.name, leased_until=row.leased_until).update(leased_until=None)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class Keeper(threading.Thread):

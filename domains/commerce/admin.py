@@ -11,25 +11,11 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin
 
-from domains.commerce.models import Catalogue, Interaction, Item, ItemStatistics
+from domains.commerce.models import Catalogue, Interaction, Item, ItemStatistics, Link, RelatedItems
 from domains.commerce.recommender.blend import Blend
 from domains.commerce.recommender.features import FEATURES
 from domains.commerce.recommender.statistics import unpack
-
-
-class ReadOnly(ModelAdmin):
-    """Rows that events make: to be searched and read here, never edited."""
-
-    show_full_result_count = False  # counting a large table twice a page is not worth the figure
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from suite.admin import ReadOnlyAdmin
 
 
 @admin.register(Catalogue)
@@ -72,7 +58,7 @@ class CatalogueAdmin(ModelAdmin):
 
 
 @admin.register(Item)
-class ItemAdmin(ReadOnly):
+class ItemAdmin(ReadOnlyAdmin):
     list_display = ("title", "key", "catalogue", "category", "brand", "price", "currency", "is_available", "changed_at")
     list_filter = ("catalogue", "is_available", "is_removed")
     list_select_related = ("catalogue",)
@@ -80,7 +66,7 @@ class ItemAdmin(ReadOnly):
 
 
 @admin.register(Interaction)
-class InteractionAdmin(ReadOnly):
+class InteractionAdmin(ReadOnlyAdmin):
     list_display = ("timestamp", "kind", "item_key", "user_key", "session_key", "value", "catalogue")
     list_filter = ("catalogue", "kind")
     list_select_related = ("catalogue",)
@@ -91,7 +77,7 @@ class InteractionAdmin(ReadOnly):
 
 
 @admin.register(ItemStatistics)
-class ItemStatisticsAdmin(ReadOnly):
+class ItemStatisticsAdmin(ReadOnlyAdmin):
     list_display = ("item_key", "catalogue", "popularity")
     list_filter = ("catalogue",)
     list_select_related = ("catalogue",)
@@ -104,3 +90,26 @@ class ItemStatisticsAdmin(ReadOnly):
     def goes_with(self, row: ItemStatistics) -> str:
         found = unpack(bytes(row.neighbours))
         return ", ".join(found.keys[:30]) or "nothing yet"
+
+
+@admin.register(Link)
+class LinkAdmin(ReadOnlyAdmin):
+    list_display = ("head", "relation", "tail", "catalogue")
+    list_filter = ("catalogue",)
+    list_select_related = ("catalogue",)
+    search_fields = ("=head", "=relation", "=tail")
+    search_help_text = "the whole name of an end or of a relation"
+
+
+@admin.register(RelatedItems)
+class RelatedItemsAdmin(ReadOnlyAdmin):
+    list_display = ("item_key", "catalogue")
+    list_filter = ("catalogue",)
+    list_select_related = ("catalogue",)
+    search_fields = ("item_key",)
+    fields = ("catalogue", "item_key", "related_to")
+    readonly_fields = ("related_to",)
+
+    @admin.display(description="related to, strongest first")
+    def related_to(self, row: RelatedItems) -> str:
+        return ", ".join(unpack(bytes(row.related), 1).keys[:30]) or "nothing"

@@ -14,24 +14,12 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from suite.admin import ReadOnlyAdmin
 from suite.events.auth import new_secret, revoke_key
 from suite.events.models import ApiKey, DeadLetter, Event, PendingEvent
 from suite.events.services import NotReplayed, replay_dead_letter
 
 SHOWN_BYTES = 4_000
-
-
-class ReadOnlyAdmin(ModelAdmin):
-    """Rows that only the event stream writes."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 def as_block(text: str) -> SafeString:
@@ -46,7 +34,6 @@ class EventAdmin(ReadOnlyAdmin):
     list_filter = ("type",)
     fields = ("type", "source", "event_id", "subject", "time", "received_at", "pretty_data")
     ordering = ("-id",)
-    show_full_result_count = False
     list_per_page = 50
 
     @admin.display(description="data")
@@ -59,7 +46,6 @@ class PendingEventAdmin(ReadOnlyAdmin):
     list_display = ("event", "work", "priority", "attempts", "marked_at", "available_at", "last_error")
     list_filter = ("work", "priority")
     list_select_related = ("event",)
-    show_full_result_count = False
 
 
 @admin.register(DeadLetter)

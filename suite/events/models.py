@@ -121,6 +121,7 @@ class JobLease(models.Model):
 
     name = models.CharField(max_length=100, primary_key=True)
     leased_until = models.DateTimeField(null=True, blank=True)
+    holder = models.CharField(max_length=120, blank=True)  # host and process that took it last
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)

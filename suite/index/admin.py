@@ -5,31 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, F, Model, QuerySet
+from django.db.models import Count, F, QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from suite.admin import ReadOnlyAdmin
 from suite.index.models import Generation, RefusedDocument
 
 STATE_COLOURS = {"active": "success", "building": "info", "standby": "warning", "dropped": "danger"}
 
 
-class LookedAtAdmin(ModelAdmin):
-    """Rows that workers write and nobody changes by hand."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
 @admin.register(Generation)
-class GenerationAdmin(LookedAtAdmin):
+class GenerationAdmin(ReadOnlyAdmin):
     list_display = (
         "name",
         "collection",
@@ -70,7 +57,7 @@ class GenerationAdmin(LookedAtAdmin):
 
 
 @admin.register(RefusedDocument)
-class RefusedDocumentAdmin(LookedAtAdmin):
+class RefusedDocumentAdmin(ReadOnlyAdmin):
     list_display = ("key", "generation", "reason", "sequence")
     list_filter = ("generation__collection",)
     list_select_related = ("generation",)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -125,3 +128,25 @@ def test_a_lease_that_was_taken_over_is_not_given_back(runs):
 def test_an_unknown_job_is_named(runs):
     with pytest.raises(LookupError, match=r"there is no job 'shop\.nothing'"):
         jobs.run("shop.nothing")
+
+
+def test_a_job_that_a_dead_process_of_this_machine_held_is_free_again() -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    until = timezone.now() + timedelta(hours=1)
+    holders = {
+        "dead": jobs.holder_name(dead.pid),
+        "former self": jobs.holder_name(os.getpid()),  # in a container a new process has the old one's number
+        "alive": jobs.holder_name(os.getppid()),
+        "elsewhere": f"elsewhere {dead.pid}",
+    }
+    JobLease.objects.bulk_create(JobLease(name=name, leased_until=until, holder=h) for name, h in holders.items())
+    jobs.release_leases()
+    free = set(JobLease.objects.filter(leased_until=None).values_list("name", flat=True))
+    assert free == {"dead", "former self"}
+
+
+def test_who_takes_a_job_is_told() -> None:
+    with jobs.held("told") as is_ours:
+        assert is_ours
+        assert JobLease.objects.get(name="told").holder == jobs.holder_name(os.getpid())

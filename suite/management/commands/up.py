@@ -27,6 +27,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.urls import reverse
 
+from suite import jobs
 from suite.domain import DOMAINS_FOLDER, domains
 from suite.embedded import EmbeddedWorkers
 from suite.events.leases import release_leases
@@ -65,8 +66,9 @@ class Command(BaseCommand):
             call_command("migrate", interactive=False, verbosity=0)
             has_login = self.prepare_login(wants_demo, is_loopback(options["host"]))
             settings.IS_DEMO = settings.IS_DEMO or has_login
+            jobs.release_leases()  # of a process that was killed here
             if settings.IS_EMBEDDED:
-                release_leases()  # of a process that was killed; this one is the only worker
+                release_leases()  # of events; this process is the only worker
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {str(error).splitlines()[0]}") from error
         self.serve(listener, address, wants_demo, has_login)
