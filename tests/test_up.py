@@ -106,3 +106,11 @@ def test_a_public_address_gets_no_demo_login_and_none_may_be_left(suite: Install
     suite.up().stop()
     assert suite.query("User.objects.count()") == 1
     assert "changepassword" in refused(suite, "--host", "0.0.0.0", "--port", "0")
+
+
+def test_a_command_on_an_unmigrated_database_is_refused_in_one_line(suite: Installation) -> None:
+    process = suite.run("manage.py", "dead-letters", "list")
+    assert process.process.wait(timeout=60) == 1
+    process.reader.join()
+    assert len(process.lines) == 1
+    assert "manage.py migrate" in process.output
