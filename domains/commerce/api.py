@@ -191,10 +191,6 @@ def asked(catalogue: str, filters: list[str]) -> tuple[Catalogue, tuple[Filter, 
     return selectors.find_catalogue(catalogue), parse_filters(filters)
 
 
-def exclusions(exclude: str) -> tuple[str, ...]:
-    return tuple(name for name in exclude.split(",") if name in EXCLUSIONS)
-
-
 @router.get("/users/{path:user_id}/recommendations", response={200: Recommendations}, openapi_extra=LIST)
 @with_problems
 def user_recommendations(
@@ -206,11 +202,7 @@ def user_recommendations(
     exclude: Exclude = "seen,bought,dismissed",
 ) -> dict[str, Any]:
     """What this user may want next, best first, each item with its reasons. Somebody unknown gets what is popular."""
-    found, filters = asked(catalogue, filter)
-    person = Person(user_id)
-    answer = selectors.recommendations(found, person, k, filters=filters, exclude=exclusions(exclude))
-    record_exposure(person, "user", answer)
-    return answer
+    return recommended(Person(user_id), k, catalogue, filter, exclude)
 
 
 @router.get("/sessions/recommendations", response={200: Recommendations}, openapi_extra=LIST)
@@ -224,10 +216,15 @@ def session_recommendations(
     exclude: Exclude = "seen,bought,dismissed",
 ) -> dict[str, Any]:
     """The same for somebody without an account, by what was done in this session."""
-    found, filters = asked(catalogue, filter)
-    person = Person(session_id, is_session=True)
-    answer = selectors.recommendations(found, person, k, filters=filters, exclude=exclusions(exclude))
-    record_exposure(person, "session", answer)
+    return recommended(Person(session_id, is_session=True), k, catalogue, filter, exclude)
+
+
+def recommended(person: Person, k: int, catalogue: str, filters: list[str], exclude: str) -> dict[str, Any]:
+    """The list of one person, noted as shown to them."""
+    found, conditions = asked(catalogue, filters)
+    names = [name for name in exclude.split(",") if name in EXCLUSIONS]
+    answer = selectors.recommendations(found, person, k, filters=conditions, exclude=names)
+    record_exposure(person, "session" if person.is_session else "user", answer)
     return answer
 
 

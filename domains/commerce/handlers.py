@@ -5,7 +5,10 @@ is left is to tell the index which documents changed and the pages whose list ch
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
+
+from django.db.models import F
 
 from domains.commerce import services
 from domains.commerce.documents import COLLECTION, document_key
@@ -16,6 +19,8 @@ from suite.events.models import Event
 from suite.index.services import touch
 from suite.live.broadcast import broadcast
 
+HISTORIC = timedelta(days=1)
+
 
 def index_items(events: Sequence[Event], prepared: Any) -> None:
     """The documents of changed and removed items are to be written again."""
@@ -24,9 +29,12 @@ def index_items(events: Sequence[Event], prepared: Any) -> None:
 
 
 def tell_pages(events: Sequence[Event], prepared: Any) -> None:
-    """Whoever did something sees a new list: by user, and by session."""
+    """Whoever did something sees a new list: by user, and by session. What lay long in the past when it came in, as
+    the lines of a file do, is on nobody's screen."""
     topics = set()
-    done = Interaction.objects.filter(event__in=[event.pk for event in events])
+    done = Interaction.objects.filter(
+        event__in=[event.pk for event in events], timestamp__gte=F("event__received_at") - HISTORIC
+    )
     for slug, user, session in done.values_list("catalogue__slug", "user_key", "session_key"):
         people = [Person(user)] if user else []
         people += [Person(session, is_session=True)] if session else []

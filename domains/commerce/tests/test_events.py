@@ -1,16 +1,19 @@
 import math
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from domains.commerce.models import Catalogue, Interaction, Item
 from domains.commerce.tests.events import did, event, item, take
+from suite.events.handling import handle_pending
 from suite.events.ingestion import ingest
 from suite.events.models import Event
+from suite.live.models import Topic
 
 ITEM_COLUMNS = [field.attname for field in Item._meta.fields if field.attname not in {"id", "catalogue_id"}]
 
@@ -156,3 +159,17 @@ class OrderTest(TestCase):
         shuffled = events * 3
         random.shuffle(shuffled)
         assert self.rows(shuffled, size) == self.rows(events, 1)
+
+
+@pytest.mark.django_db
+def test_only_what_is_done_now_moves_a_page():
+    """The lines of a file are history: no screen waits for them."""
+    now = timezone.now()
+    take(
+        did("a", user="now", timestamp=now.isoformat()),
+        did("a", user="an hour late", timestamp=(now - timedelta(hours=1)).isoformat()),
+        did("a", user="long ago", timestamp=(now - timedelta(days=40)).isoformat()),
+    )
+    handle_pending()
+    topics = {name.rsplit(".", 1)[-1] for name in Topic.objects.values_list("name", flat=True)}
+    assert topics == {"now", "an hour late"}
