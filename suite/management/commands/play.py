@@ -61,7 +61,10 @@ class Command(BaseCommand):
                 server = Server(options["url"], key)
                 for moment, event in takewhile(lambda due: due[0] <= options["seconds"], schedule):
                     time.sleep(max(0.0, started + moment - time.monotonic()))
-                    counts[server.send(event)] += 1
+                    result = server.send(event)
+                    counts[result["status"]] += 1
+                    if result["status"] == "rejected" and counts["rejected"] == 1:  # the others will be, too
+                        bar.write(f"rejected: {result['field']} {result['reason']}", file=self.stderr)
                     bar.update()
         except KeyboardInterrupt:
             pass
@@ -99,8 +102,8 @@ class Server:
         self.connection = kind(parts.hostname, parts.port, timeout=TIMEOUT)
         self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/cloudevents+json"}
 
-    def send(self, event: dict[str, Any]) -> str:
-        """What became of the event: accepted, duplicate or rejected. Raises `CommandError`."""
+    def send(self, event: dict[str, Any]) -> dict[str, str]:
+        """The event's result: its status, and field and reason where it was rejected. Raises `CommandError`."""
         body = json.dumps({"specversion": "1.0", **event})
         for _ in range(MOST_RETRIES):
             try:
@@ -115,4 +118,4 @@ class Server:
             time.sleep(float(response.headers.get("Retry-After") or 1))
         if response.status != 202:
             raise CommandError(f"{self.url} answered {response.status} {response.reason}")
-        return str(json.loads(answer)["results"][0]["status"])
+        return json.loads(answer)["results"][0]
