@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from domains.finance.alerting import history
+from domains.finance.alerting import history, selectors
 from domains.finance.alerting.baseline import surprise
 from domains.finance.alerting.rules import (
     FIRING,
@@ -65,6 +65,18 @@ class Explanation:
     is_same: bool
     now: dict[str, Any]
     missing: Sequence[int]
+    evidence: dict[str, Any]  # selectors.evidence
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "alert": selectors.alert_rows([self.alert])[0],
+            "decided": [each._asdict() for each in self.decided],
+            "value": self.value,
+            "is_same": self.is_same,
+            "figures_now": self.now,
+            "missing_stories": list(self.missing),
+            **self.evidence,
+        }
 
 
 def explain(alert: Alert) -> Explanation:
@@ -74,7 +86,8 @@ def explain(alert: Alert) -> Explanation:
     fired = [each.at for each in decided if each.after == FIRING]
     value = metric(spec, alert.figures)
     is_same = fired == [unix(alert.fired_at)] and value == alert.figures["value"]
-    return Explanation(alert, spec, decided, value, is_same, figures_now(alert, spec), gone(alert))
+    now, missing, evidence = figures_now(alert, spec), gone(alert), selectors.evidence(alert)
+    return Explanation(alert, spec, decided, value, is_same, now, missing, evidence)
 
 
 def metric(spec: RuleSpec, figures: dict[str, Any]) -> float | None:

@@ -174,7 +174,6 @@ def unacknowledge(alert_id: int, *, by: str) -> None:
     ledger.tell_pages([alert])
 
 
-@transaction.atomic
 def silence(
     *,
     by: str,
@@ -186,16 +185,20 @@ def silence(
     severity: str = "",
 ) -> Silence:
     """Nobody is told of alerts that match all that is given."""
-    now = timezone.now()
-    row = Silence(rule=rule, entity=entity, topic=topic, severity=severity, starts_at=now, until=until)
-    row.reason, row.by = reason, by
+    row = Silence(rule=rule, entity=entity, topic=topic, severity=severity, until=until, reason=reason, by=by)
+    keep_silence(row)
+    return row
+
+
+@transaction.atomic
+def keep_silence(row: Silence) -> None:
+    """Store a new or changed silence, and note it at every alert that it matches now."""
     check(row)
     row.save()
     firing = Alert.objects.filter(state=Alert.FIRING).select_related("rule", "entity")
     matched = [alert for alert in firing if row.matches(alert)]
-    ledger.append(person_line(alert, "silenced", row.starts_at, by, reason) for alert in matched)
+    ledger.append(person_line(alert, "silenced", row.starts_at, row.by, row.reason) for alert in matched)
     ledger.tell_pages(matched)
-    return row
 
 
 @transaction.atomic

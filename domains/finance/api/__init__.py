@@ -2,6 +2,8 @@
 
 from ninja import Router
 
+from domains.finance.api.alerts import router as alerts
 from suite.events.auth import ApiKeyAuth
 
 router = Router(auth=ApiKeyAuth("read"))
+router.add_router("", alerts)

@@ -2,6 +2,7 @@
 
 import django.db.models.deletion
 import django.db.models.manager
+import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
@@ -286,7 +287,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('topic', models.CharField(blank=True, max_length=100)),
                 ('severity', models.CharField(blank=True, choices=[('info', 'Info'), ('warning', 'Warning'), ('critical', 'Critical')], max_length=10)),
-                ('starts_at', models.DateTimeField()),
+                ('starts_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('until', models.DateTimeField()),
                 ('reason', models.CharField(max_length=500)),
                 ('by', models.CharField(max_length=150)),

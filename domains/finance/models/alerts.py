@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils import timezone
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
@@ -259,7 +260,7 @@ class Silence(models.Model):
     entity = models.ForeignKey("finance.Entity", null=True, blank=True, on_delete=models.CASCADE, related_name="+")
     topic = models.CharField(max_length=100, blank=True)
     severity = models.CharField(max_length=10, blank=True, choices=AlertRule.Severity)
-    starts_at = models.DateTimeField()
+    starts_at = models.DateTimeField(default=timezone.now)
     until = models.DateTimeField()
     reason = models.CharField(max_length=500)
     by = models.CharField(max_length=150)
