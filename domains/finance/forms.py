@@ -39,7 +39,17 @@ DECIDE = {  # the fields on which it depends when a rule fires
 }  # fmt: skip
 
 
-class AcknowledgeForm(forms.Form):
+class PageForm(forms.Form):
+    """A form whose fields look as those of every page do."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            if not isinstance(field.widget, (forms.RadioSelect, forms.CheckboxInput)):
+                field.widget.attrs.setdefault("class", "field")
+
+
+class AcknowledgeForm(PageForm):
     span = forms.ChoiceField(
         label="For how long",
         choices=[(UNTIL_RESOLVED, "Until it resolves"), *((name, label) for name, (label, _) in SPANS.items())],
@@ -56,10 +66,10 @@ class AcknowledgeForm(forms.Form):
         return None if self.cleaned_data["span"] == UNTIL_RESOLVED else after(self.cleaned_data["span"])
 
 
-class SilenceForm(forms.Form):
+class SilenceForm(PageForm):
     """Which alerts, how long, and why. The alert it begins from gives what can be matched."""
 
-    matches = forms.ChoiceField(label="What to silence", widget=forms.RadioSelect)
+    what = forms.ChoiceField(label="What to silence", widget=forms.RadioSelect)
     span = forms.ChoiceField(
         label="For how long",
         choices=[*((name, label) for name, (label, _) in SPANS.items()), ("until", "Until …")],
@@ -69,13 +79,18 @@ class SilenceForm(forms.Form):
     until_time = forms.DateTimeField(
         label="End", required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}), help_text="UTC"
     )
-    reason = forms.CharField(label="Why", max_length=500, help_text="It stands beside every alert that this silences.")
+    reason = forms.CharField(
+        label="Why",
+        max_length=500,
+        widget=forms.TextInput(attrs={"autofocus": True}),
+        help_text="It stands beside every alert that this silences.",
+    )
 
     def __init__(self, alert: Alert, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.alert = alert
-        self.fields["matches"].choices = self.matchers()  # type: ignore[attr-defined]
-        self.fields["matches"].initial = self.matchers()[0][0]
+        self.fields["what"].choices = self.matchers()  # type: ignore[attr-defined]
+        self.fields["what"].initial = self.matchers()[0][0]
 
     def matchers(self) -> list[tuple[str, str]]:
         alert, found = self.alert, []
@@ -109,7 +124,7 @@ class SilenceForm(forms.Form):
     @property
     def matched(self) -> dict[str, Any]:
         """The silence's matchers, as `alerting.services.silence` takes them."""
-        chosen, alert = self.cleaned_data["matches"], self.alert
+        chosen, alert = self.cleaned_data["what"], self.alert
         return {
             "rule": alert.rule if chosen in ("both", "rule") else None,
             "entity": alert.entity if chosen in ("both", "entity") else None,
@@ -122,7 +137,7 @@ def after(span: str) -> datetime:
     return timezone.now() + timedelta(hours=SPANS[span][1])
 
 
-class RuleForm(forms.Form):
+class RuleForm(PageForm):
     """An alert rule as people think of it: spans in minutes, an entity by its symbol. What is wrong is said by the
     model; here it is only brought to its field. `rule` is the one that is changed, or new; once valid, as asked."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from domains.finance.alerting.notifications import active_silences, is_acknowledged, silence_of
 from domains.finance.alerting.series import Group
 from domains.finance.models import Alert, AlertRule, Entity, RuleState, Silence
 from domains.finance.pages.selection import Selection, members, topic_words
@@ -17,6 +18,7 @@ from domains.finance.pages.selection import Selection, members, topic_words
 HISTORY_HOURS = 24
 MOST_CARDS = 50
 RECENT = timedelta(hours=1)  # how long a resolved alert stays on the dashboard
+STATES = ("firing", "pending", "resolved")
 SEVERITIES = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -58,11 +60,12 @@ class AlertCard:
 
 
 def cards(selection: Selection) -> list[AlertCard]:
-    """What fires or is pending now and what resolved a moment ago, the worst first."""
+    """What fires, what is pending, what resolved a moment ago; of each the worst first."""
     now = timezone.now()
     is_shown = Q(state=Alert.FIRING) | Q(resolved_at__gt=now - RECENT)
     alerts = of_selection(Alert.objects.filter(is_shown), selection).select_related("entity")
-    return [*alert_cards(list(alerts.order_by("-fired_at")[:MOST_CARDS])), *pending_cards(selection)]
+    found = [*alert_cards(list(alerts.order_by("-fired_at")[:MOST_CARDS])), *pending_cards(selection)]
+    return sorted(found, key=lambda card: STATES.index(card.state))
 
 
 def of_selection(alerts: QuerySet[Alert], selection: Selection) -> QuerySet[Alert]:
@@ -79,9 +82,9 @@ def of_selection(alerts: QuerySet[Alert], selection: Selection) -> QuerySet[Aler
 
 def alert_cards(alerts: Sequence[Alert]) -> list[AlertCard]:
     """Firing before resolved, critical before the rest, what nobody took on before what somebody did."""
-    silences = active_silences()
-    fired = firing_hours(alerts)
-    made = [card_of(alert, silences, fired.get((alert.rule_id, alert.group_key), ())) for alert in alerts]
+    now = timezone.now()
+    silences, fired = active_silences(now), firing_hours(alerts)
+    made = [card_of(alert, now, silences, fired.get((alert.rule_id, alert.group_key), ())) for alert in alerts]
 
     def order(card: AlertCard) -> tuple[Any, ...]:
         is_taken = bool(card.acknowledged_by or card.silence)
@@ -90,10 +93,8 @@ def alert_cards(alerts: Sequence[Alert]) -> list[AlertCard]:
     return sorted(made, key=order)
 
 
-def card_of(alert: Alert, silences: Sequence[Silence], fired: Sequence[str]) -> AlertCard:
+def card_of(alert: Alert, now: datetime, silences: Sequence[Silence], fired: Sequence[str]) -> AlertCard:
     is_firing = alert.state == Alert.FIRING
-    until = alert.acknowledged_until
-    is_acknowledged = bool(alert.acknowledged_by) and (until is None or until > timezone.now())
     saw, versus = figure_words(alert.spec, alert.figures)
     return AlertCard(
         f"alert-{alert.pk}",
@@ -108,11 +109,11 @@ def card_of(alert: Alert, silences: Sequence[Silence], fired: Sequence[str]) -> 
         versus,
         alert.why,
         tuple(fired),
-        alert.acknowledged_by if is_acknowledged else "",
+        alert.acknowledged_by if is_acknowledged(alert, now) else "",
         alert.acknowledged_at,
-        until,
+        alert.acknowledged_until,
         alert.acknowledged_note,
-        next((silence for silence in silences if silence.matches(alert)), None) if is_firing else None,
+        silence_of(alert, silences) if is_firing else None,
     )
 
 
@@ -164,12 +165,6 @@ def pending_cards(selection: Selection) -> list[AlertCard]:
 def taken_on() -> Q:
     """Alerts that somebody acknowledged, and whose acknowledgement holds."""
     return ~Q(acknowledged_by="") & (Q(acknowledged_until=None) | Q(acknowledged_until__gt=timezone.now()))
-
-
-def active_silences() -> list[Silence]:
-    now = timezone.now()
-    holding = Silence.objects.filter(starts_at__lte=now, until__gt=now)
-    return list(holding.select_related("rule", "entity").order_by("-until"))
 
 
 def firing_hours(alerts: Sequence[Alert]) -> dict[tuple[int | None, str], list[str]]:

@@ -4,23 +4,18 @@ minute beside those of the same hours a week before, and everything that happene
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-import numpy as np
-
-from domains.finance.alerting.history import Scope, stored_series
+from domains.finance.alerting import selectors
 from domains.finance.alerting.rules import MEAN_SENTIMENT, NEGATIVE_SHARE, SURGE
-from domains.finance.alerting.series import MINUTE, PARTS, Group, floor, unix
-from domains.finance.models import Alert, Mention, Score, Silence, Story, Transition
+from domains.finance.alerting.series import MINUTE, Group
+from domains.finance.models import Alert, Mention, Silence, Story
 from domains.finance.pages.alerts import AlertCard, alert_cards
 from domains.finance.pages.feed import StoryRow, story_rows
 from domains.finance.pages.lean import Lean, lean_of
 
 MOST_STORIES = 40
-WEEK = timedelta(days=7)
 EVENTS = {
     "pending": "beyond the level, waiting",
     "firing": "fired",
@@ -95,10 +90,7 @@ def counted_stories(alert: Alert) -> list[Counted]:
     """The stories that the alert counted, those first that spoke loudest for it."""
     entity_id = Group.from_key(alert.group_key).entity_id
     mentions = list(Mention.objects.filter(story__in=alert.story_ids, entity_id=entity_id))
-    scores = Score.objects.filter(
-        article__in=[mention.article_id for mention in mentions], entity=entity_id or None, is_current=True
-    )
-    sentences = dict(scores.values_list("article_id", "sentence"))
+    sentences = selectors.sentences_of([mention.article_id for mention in mentions], entity_id)
     stories = Story.objects.filter(pk__in=[mention.story_id for mention in mentions]).select_related("lead")
     rows = {row.id: row for row in story_rows(list(stories))}
     counted = [
@@ -129,28 +121,20 @@ def facts_of(alert: Alert) -> list[Fact]:
     negative = figures.get("negative", 0.0)
     if spec["metric"] != NEGATIVE_SHARE and figures["stories"]:
         facts.append(Fact("Of them negative", f"{negative:.1f}", f"{negative / figures['stories']:.0%}"))
-    then, bad = week_before(alert)
-    facts.append(Fact("A week before", f"{then}", f"{bad:.1f} negative, same hours"))
+    before = selectors.week_before(alert)
+    facts.append(Fact("A week before", str(before["stories"]), f"{before['negative']:.1f} negative, same hours"))
     return facts
-
-
-def week_before(alert: Alert) -> tuple[int, float]:
-    """(stories, of them negative) of the same window a week before."""
-    end = unix(alert.fired_at - WEEK)
-    window = alert.spec["window"]
-    end = floor(end, MINUTE)
-    cells = stored_series(Scope.of_groups([Group.from_key(alert.group_key)]), end - window, end, MINUTE).cells
-    sums: Sequence[Any] = np.asarray(cells.sum(axis=2))[0]
-    return int(sums[0]), float(sums[1]) / PARTS
 
 
 def timeline(alert: Alert) -> list[Happening]:
     """What happened, oldest first: the figures' doing and people's."""
-    found = [
-        Happening(alert.started_at, "pending", EVENTS["pending"], "", "")
-        for _ in range(alert.started_at < alert.fired_at)
+    return [
+        Happening(
+            datetime.fromisoformat(line["at"]),
+            "person" if line["by"] else line["after"],
+            EVENTS.get(line["after"], line["after"].replace("_", " ")),
+            line["by"],
+            line["note"],
+        )
+        for line in selectors.timeline(alert)
     ]
-    for line in Transition.objects.filter(alert=alert).order_by("at", "id"):
-        words = EVENTS.get(line.after, line.after.replace("_", " "))
-        found.append(Happening(line.at, "person" if line.by else line.after, words, line.by, line.note))
-    return sorted(found, key=lambda one: one.at)

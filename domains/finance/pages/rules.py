@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Max, Q
+from django.db.models import Max
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
+from domains.finance.alerting import selectors
 from domains.finance.alerting.backtest import BackTest, WouldFire, back_test
 from domains.finance.alerting.history import rule_spec, scope_of
 from domains.finance.alerting.rules import RuleSpec
 from domains.finance.alerting.series import DAY, MINUTE, Group, floor, moment, unix
-from domains.finance.models import Alert, AlertRule, Entity
+from domains.finance.models import AlertRule, Entity
 from domains.finance.pages.alerts import figure_words
 from domains.finance.pages.selection import topic_words
 from domains.finance.pages.series import BOUNDS, FORMATS, UNITS, rounded_value, span_words
@@ -68,25 +69,19 @@ class Proof:
 
 
 def rule_rows() -> list[RuleRow]:
-    since = timezone.now() - timedelta(days=PROOF_DAYS)
-    fired = Count("alerts", filter=Q(alerts__fired_at__gt=since), distinct=True)
-    firing = Count("alerts", filter=Q(alerts__state=Alert.FIRING), distinct=True)
-    pending = Count("states", filter=Q(states__name="pending"), distinct=True)
-    rules = AlertRule.objects.select_related("entity", "watch_list", "progress").annotate(
-        fired=fired, firing=firing, pending=pending, last=Max("alerts__fired_at")
-    )
+    now = timezone.now()
     return [
         RuleRow(
             rule,
             rule_words(rule),
-            rule.fired,
-            rule.fired * 7 / min(PROOF_DAYS, max(1.0, (timezone.now() - rule.created_at).total_seconds() / DAY)),
+            rule.recent,
+            rule.recent * 7 / min(PROOF_DAYS, max(7.0, (now - rule.created_at).total_seconds() / DAY)),
             rule.last,
             rule.firing,
             rule.pending,
             rule.progress.last_error if hasattr(rule, "progress") else "",
         )
-        for rule in rules
+        for rule in selectors.rules().annotate(last=Max("alerts__fired_at"))
     ]
 
 
@@ -180,7 +175,7 @@ def drawing_of(spec: RuleSpec, test: BackTest, symbols: dict[int, str]) -> dict[
         "high": None,
         "stories": None,
         "thresholds": levels,
-        "spans": spans,
+        "spans": [span | {"own": True} for span in spans],
         "unit": UNITS[spec.metric],
         "format": FORMATS[spec.metric],
         "bounds": BOUNDS.get(spec.metric),

@@ -24,7 +24,7 @@ UNITS = {
     VOLUME: "stories",
     NEGATIVE_SHARE: "negative share",
     MEAN_SENTIMENT: "mean sentiment",
-    SURGE: "surge (−log₁₀ p)",
+    SURGE: "surge",
 }
 FORMATS = {VOLUME: "count", NEGATIVE_SHARE: "share", MEAN_SENTIMENT: "signed", SURGE: "count"}
 BOUNDS = {NEGATIVE_SHARE: [0, 1], MEAN_SENTIMENT: [-1, 1]}
@@ -167,25 +167,26 @@ def rounded_value(value: float | None) -> float | None:
 
 
 def spans_of(group: Group, start: int, end: int) -> list[dict[str, Any]]:
-    """Alerts of the group in that time; of every group where the series is of all stories."""
+    """The group's alerts in that time; on the series of all stories those of every group, marked as not its own."""
     alerts = Alert.objects.filter(Q(resolved_at=None) | Q(resolved_at__gte=moment(start)), started_at__lt=moment(end))
-    if group != EVERYTHING:
+    is_own = group != EVERYTHING
+    if is_own:
         alerts = alerts.filter(group_key=group.key)
     found = []
     for alert in alerts.select_related("entity").order_by("-fired_at")[:MOST_SPANS]:
         name = " ".join(filter(None, (alert.entity.symbol if alert.entity else "", alert.rule_name)))
         fired = unix(alert.fired_at)
         if alert.started_at < alert.fired_at:
-            found.append({"from": unix(alert.started_at), "to": fired, "state": "pending", "name": name})
+            found.append({"from": unix(alert.started_at), "to": fired, "state": "pending", "name": name, "own": is_own})
         until = unix(alert.resolved_at) if alert.resolved_at else end
-        found.append({"from": fired, "to": until, "state": "firing", "name": name, "alert": alert.pk})
+        found.append({"from": fired, "to": until, "state": "firing", "name": name, "own": is_own})
     return found
 
 
 def title_of(selection: Selection, window: int) -> str:
-    what = {VOLUME: "Stories", NEGATIVE_SHARE: "Negative share", MEAN_SENTIMENT: "Mean sentiment", SURGE: "Surge"}
-    about = selection.words or "all stories"
-    return f"{about}: {what[selection.metric].lower()}, {span_words(window)} at a time"
+    about = selection.words or "All stories"
+    figure = "" if selection.metric == VOLUME else f", {UNITS[selection.metric]}"
+    return f"{about}{figure}, {span_words(window)} at a time"
 
 
 def span_words(seconds: int) -> str:

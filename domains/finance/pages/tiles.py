@@ -17,7 +17,7 @@ from domains.finance.models import Alert, Bucket, Entity
 from domains.finance.pages.lean import tone
 from domains.finance.pages.selection import Selection, members
 
-MOST_TILES = 12
+MOST_TILES = 10  # two rows of a wide window
 UNUSUAL = 3.0  # -log10 of the probability of so many stories in an hour
 FEW = 3  # stories that are never unusual by themselves
 

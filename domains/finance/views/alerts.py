@@ -10,13 +10,15 @@ from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from domains.finance.alerting import services
+from domains.finance.alerting.notifications import active_silences
 from domains.finance.analysts import for_analysts
 from domains.finance.forms import AcknowledgeForm, SilenceForm
 from domains.finance.models import Alert, Silence
-from domains.finance.pages.alerts import active_silences, alert_cards, group_words, taken_on
+from domains.finance.pages.alerts import alert_cards, group_words, taken_on
 from domains.finance.pages.evidence import evidence_of
 from domains.finance.views.frame import frame, is_fragment
 from domains.finance.views.frame import page as framed
@@ -50,7 +52,7 @@ def history(request: HttpRequest) -> HttpResponse:
         "tabs": [(name, name.capitalize(), counts.get(name)) for name in found],
         "alerts": alert_cards(list(shown)),
         "shown": shown,
-        "silences": active_silences(),
+        "silences": active_silences(timezone.now()),
     }
     return framed(request, "finance/alerts.html", context, "alerts")
 

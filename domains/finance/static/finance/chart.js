@@ -1,6 +1,6 @@
 // One way to draw a series: a line, the band it is expected in, what of it is negative, levels of rules, spans of alerts.
 // A drawing is plain data from the server: {start, step, value, negative, low, high, stories, thresholds: [{level, name}],
-// spans: [{from, to, state, name}], unit, format}; times in Unix seconds, one value a step, null where there is none.
+// spans: [{from, to, state, name, own}], unit, format}; times in Unix seconds, one value a step, null where there is none.
 const DAY = 86400;
 const TICKS = [[7200, 600], [2 * DAY, 3 * 3600], [8 * DAY, DAY], [Infinity, 5 * DAY]]; // [longest span, step between ticks]
 const FORMATS = {
@@ -39,6 +39,7 @@ const label = (at) => (new Date(at * 1000).getHours() + new Date(at * 1000).getM
 // Spans under the lines, levels over them.
 const marks = {
   id: "marks",
+  beforeDraw: (chart) => Boolean(chart.drawing), // a new chart is drawn once before it has one
   beforeDatasetsDraw(chart) {
     const { ctx, chartArea: area, scales: { x } } = chart;
     for (const span of chart.drawing.spans) {
@@ -46,8 +47,10 @@ const marks = {
       const right = Math.min(area.right, Math.max(x.getPixelForValue(span.to), left + 2));
       if (right <= left) continue;
       const name = span.state === "pending" ? "warn" : "bad";
-      ctx.fillStyle = chart.palette[`${name}-wash`];
-      ctx.fillRect(left, area.top, right - left, area.bottom - area.top);
+      if (span.own) {
+        ctx.fillStyle = chart.palette[`${name}-wash`];
+        ctx.fillRect(left, area.top, right - left, area.bottom - area.top);
+      }
       ctx.fillStyle = chart.palette[name];
       ctx.fillRect(left, area.top, right - left, 3);
     }
@@ -65,8 +68,12 @@ const marks = {
       ctx.moveTo(area.left, at);
       ctx.lineTo(area.right, at);
       ctx.stroke();
-      ctx.textAlign = "right";
-      ctx.fillText(name, area.right - 4, at - 4 < area.top + 10 ? at + 13 : at - 4);
+      const below = at - 4 < area.top + 10 ? 17 : 0;
+      const width = ctx.measureText(name).width;
+      ctx.fillStyle = chart.palette.surface;
+      ctx.fillRect(area.right - width - 8, at - 16 + below, width + 6, 15);
+      ctx.fillStyle = ctx.strokeStyle;
+      ctx.fillText(name, area.right - width - 5, at - 4 + below);
     }
     ctx.restore();
   },

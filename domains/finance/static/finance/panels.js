@@ -30,6 +30,18 @@ document.body.addEventListener("htmx:afterRequest", (event) => {
   if (rest) rest.until = performance.now() + Math.max(REST_MS, 4 * (performance.now() - rest.began));
 });
 
+// Times of the clock come in UTC and are shown in the reader's zone.
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const dated = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+
+function tell() {
+  for (const time of document.querySelectorAll("time[data-clock]")) {
+    const at = new Date(time.dateTime);
+    time.textContent = (at.toDateString() === new Date().toDateString() ? clock : dated).format(at);
+    time.title = at.toLocaleString();
+  }
+}
+
 // A number that changed flashes its cell once.
 let numbers = new Map();
 function flash() {
@@ -56,7 +68,7 @@ function address(part) {
 
 function mark() {
   const id = drawer.hidden ? "" : (drawer.querySelector("[data-address^='alert=']")?.dataset.address.slice(6) ?? "");
-  for (const row of document.querySelectorAll("[data-alert]")) row.classList.toggle("open", row.dataset.alert === id);
+  for (const row of document.querySelectorAll("[data-alert]")) row.classList.toggle("open", Boolean(id) && row.dataset.alert === id);
 }
 
 export function closeDrawer() {
@@ -79,7 +91,7 @@ document.body.addEventListener("htmx:afterSwap", (event) => {
     drawer.querySelector("h2")?.focus({ preventScroll: true });
   }
 });
-document.body.addEventListener("htmx:afterSettle", () => { mark(); flash(); });
+document.body.addEventListener("htmx:afterSettle", () => { mark(); flash(); tell(); });
 document.addEventListener("click", (event) => event.target.closest("[data-closes-drawer]") && closeDrawer());
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !event.isComposing && !document.querySelector("dialog[open]")) closeDrawer();
@@ -111,3 +123,4 @@ decision.addEventListener("close", () => decision.replaceChildren());
 
 flash();
 mark();
+tell();
