@@ -15,9 +15,9 @@ from typing import Any
 
 from django.conf import settings
 
-from domains.commerce.evaluations import encoded_text, interaction_row
 from domains.commerce.movielens import read_movielens
 from domains.commerce.online_retail import read as read_online_retail
+from domains.commerce.plain_records import encoded_text, interaction_row
 from domains.commerce.recommender.baselines import fit_baselines
 from domains.commerce.recommender.evaluation import (
     Split,

@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from domains.commerce.documents import text_of
 from domains.commerce.events import LINK_FIELDS
+from domains.commerce.plain_records import encoded_text, interaction_row
 from domains.commerce.recommender.baselines import LARGEST, fit_baselines
 from domains.commerce.recommender.evaluation import (
     ablations,
@@ -22,13 +20,11 @@ from domains.commerce.recommender.evaluation import (
     served,
 )
 from domains.commerce.recommender.graph import Graph, Triple, build_graph
-from domains.commerce.recommender.log import KINDS, InteractionLog
+from domains.commerce.recommender.log import InteractionLog
 from domains.commerce.recommender.sources import ArrayText, NoText, TextSource
-from suite.events.envelope import Rejected, parse_time
 from suite.formats import Problem, read_records
 from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request
 
-ITEM_WORDS = {"item_id", "title", "description", "category", "brand", "price", "currency", "available", "created_at"}
 PROTOCOLS = {
     False: "leave-last-one-out in stable order (timestamp, line); every item is ranked, history excluded",
     True: "history before the cut; targets: new items of the first later basket; all items of before the cut ranked",
@@ -72,24 +68,8 @@ def interaction_rows(path: Path, bad: list[Problem]) -> Iterator[tuple[str, str,
         number, record = found
         try:
             yield interaction_row(record)
-        except (Rejected, ValueError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             bad.append(Problem(number, f"is not an interaction ({error.__class__.__name__}: {error})"))
-
-
-def interaction_row(record: dict[str, Any]) -> tuple[str, str, float, str, float | None]:
-    user = str(record.get("user_id") or "") or str(record.get("session_id") or "")
-    item, kind, stamp = str(record["item_id"]), str(record.get("kind") or "view"), record["timestamp"]
-    if not user or not item:
-        raise ValueError("user_id and item_id are required")
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}")
-    try:
-        seconds = float(stamp)
-    except (TypeError, ValueError):
-        seconds = parse_time(stamp, "timestamp").timestamp()
-    if not np.isfinite(seconds):
-        raise ValueError("timestamp must be finite")
-    return user, item, seconds, kind, float(record["value"]) if record.get("value") not in (None, "") else None
 
 
 def item_records(path: Path, bad: list[Problem]) -> Iterator[dict[str, Any]]:
@@ -127,13 +107,6 @@ def link_rows(path: Path, bad: list[Problem]) -> Iterator[Triple]:
             yield head, relation, tail
         else:
             bad.append(Problem(found[0], "is not a link: head, relation and tail are required"))
-
-
-def encoded_text(item: dict[str, Any]) -> str:
-    """Title and text as `suite.index.vectors.encoded_text` joins them."""
-    row = {name: str(item.get(name) or "") for name in ("category", "brand", "description")}
-    attributes = {name: value for name, value in item.items() if name not in ITEM_WORDS}
-    return f"{item.get('title') or ''}\n{text_of(row | {'attributes': attributes})}".strip()
 
 
 EVALUATIONS = {

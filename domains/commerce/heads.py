@@ -5,7 +5,7 @@ The first text says what the person looked at last (`training_data.profile_text`
 
 from __future__ import annotations
 
-from domains.commerce.training_data import interest_examples
+from domains.commerce.sample.examples import interest_examples
 from suite.releases.heads import HeadDeclaration
 
 HEADS = {

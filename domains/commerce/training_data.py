@@ -1,41 +1,30 @@
-"""Examples for the heads of commerce, from the project's own sample: its people, and what they went on to look at.
+"""What commerce gives to training: what people went on to, from plain files and from its own rows alike.
 
-A persona of the sample stands on one side only, with everybody like them: so validation is about people that the head
-has never seen. One visit gives many pairs on one profile, and the items are few: the encoder reads each text once.
+The newest interaction of everybody is never used: it is the target of `evaluate commerce.interactions`. The one before
+it is for validation, the earlier ones are trained on.
 """
 
 from __future__ import annotations
 
-import json
 import random
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
-from itertools import groupby
-from pathlib import Path
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
-from domains.commerce.sample.player import Player, read_items
-from suite.releases.heads import Examples, LabelledText
+from domains.commerce.documents import document_key
+from domains.commerce.models import Interaction, Item
+from domains.commerce.plain_records import encoded_text, interaction_row
+from domains.commerce.recommender.log import KINDS, InteractionLog
+from suite.releases.training_data import NEXT_ITEM, PAIR, Record, TaskExamples, TrainingData
 
-FOLDER = Path(__file__).parent / "sample"
-FILES = {"shop": "items.jsonl", "zh": "items_zh.jsonl", "articles": "articles.jsonl"}
-UNTIL = datetime(2026, 1, 1, tzinfo=UTC)  # any fixed day: the same examples every time
+INTERACTIONS, ITEMS = "commerce.interactions", "commerce.items"
 PROFILE = 3  # newest items that describe a person
-HELD_OUT = 3  # one persona in so many is for validation
-VISITS = {"train": 1, "validation": 2}  # a person: calibration is measured on pairs, so it wants many
-LEAST = 3  # items that follow in a visit worth an example
+HISTORY = 10  # newest items whose texts go with a target
+EACH = 20  # newest interactions of a person that are trained on
+ROWS = 200_000  # newest interactions that are read from the database
 SEED = 11
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One visit of a person with an account: what they had looked at (newest first), and what followed."""
-
-    past: Sequence[str]
-    following: Sequence[str]
+TEXTS = ("title", "description", "category", "brand", "attributes")  # of an item
 
 
 def profile_text(titles: Sequence[str]) -> str:
@@ -44,52 +33,77 @@ def profile_text(titles: Sequence[str]) -> str:
 
 
 def item_text(item: Mapping[str, Any]) -> str:
-    return f"{item['title']}. {item['category'].replace(' > ', ', ')}"
+    """An item as the interest head reads it: short, since a list of candidates is long."""
+    return ". ".join(part for part in (item["title"], str(item.get("category") or "").replace(" > ", ", ")) if part)
 
 
-@cache
-def interest_examples() -> Examples:
-    """Pairs of (profile, item): "yes" for what a person looked at next, "no" for what only others did."""
-    sides: dict[str, list[LabelledText]] = {"train": [], "validation": []}
-    cast = json.loads((FOLDER / "personas.json").read_text(encoding="utf-8"))
-    for catalogue, name in FILES.items():
-        items = read_items(FOLDER / name)
-        held_out = {persona["name"] for persona in cast[catalogue]["personas"][::HELD_OUT]}
-        player = Player(items, cast[catalogue], SEED)
-        persona_of = {shopper.name: shopper.persona for shopper in player.shoppers}
-        views: dict[str, list[tuple[str, str]]] = defaultdict(list)  # (session, item) by person
-        for action in player.history(UNTIL):
-            if action.kind == "view" and action.user:
-                views[action.user].append((action.session, action.item))
-        everything = [item for done in views.values() for _, item in done]  # popular items often
-        for person, done in sorted(views.items()):
-            side = "validation" if persona_of[person] in held_out else "train"
-            dice = random.Random(f"{SEED} {person}")
-            found = list(visits(done))
-            seen = {item for _, item in done}
-            others = [item for item in everything if item not in seen]
-            for visit in dice.sample(found, min(VISITS[side], len(found))):
-                sides[side] += pairs(visit, {item["item_id"]: item for item in items}, others, dice)
-    return Examples(tuple(sides["train"]), tuple(sides["validation"]))
+@dataclass
+class Examples:
+    """Of one side: for `next-item` and for the interest head."""
+
+    following: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
+    pairs: list[tuple[tuple[str, str], str]] = field(default_factory=list)
 
 
-def visits(views: Sequence[tuple[str, str]]) -> Iterator[Visit]:
-    """The visits of one person, each after its second item; views are (session, item) in order."""
-    past: list[str] = []
-    for _, visit in groupby(views, key=lambda view: view[0]):
-        items = [item for _, item in visit]
-        newest = list(dict.fromkeys([*items[1::-1], *reversed(past)]))
-        following = list(dict.fromkeys(item for item in items[2:] if item not in newest))
-        if len(following) >= LEAST:
-            yield Visit(newest, following)
-        past += items
+def tasks(records: Mapping[str, Sequence[Record]]) -> list[TaskExamples]:
+    """Raises `KeyError` and `ValueError` for a record that lacks a field or has a wrong one."""
+    items = {str(record["item_id"]): record for record in records.get(ITEMS, ()) if record["title"]}
+    log = InteractionLog.from_rows(interaction_row(record) for record in records.get(INTERACTIONS, ()))
+    log = log.select(log.kinds != KINDS.index("dismiss"))
+    if not items or not len(log):
+        return []
+    train, validation = examples(log, items)
+    return [
+        TaskExamples(INTERACTIONS, NEXT_ITEM, train=train.following, validation=validation.following),
+        TaskExamples(INTERACTIONS, PAIR, "interest", ("no", "yes"), train.pairs, validation.pairs),
+    ]
 
 
-def pairs(
-    visit: Visit, items: Mapping[str, Mapping[str, Any]], others: Sequence[str], dice: random.Random
-) -> Iterator[LabelledText]:
-    """As many pairs of either kind."""
-    profile = profile_text([items[key]["title"] for key in visit.past])
-    for key in visit.following:
-        yield (profile, item_text(items[key])), "yes"
-        yield (profile, item_text(items[dice.choice(others)])), "no"
+def examples(log: InteractionLog, items: Mapping[str, Record]) -> tuple[Examples, Examples]:
+    """Of what came newly after something else, each with one item that only others had, popular ones often."""
+    texts = {key: encoded_text(item) for key, item in items.items()}
+    known = [log.item_keys[item] for item in log.items.tolist()]
+    dice = random.Random(SEED)
+    train, validation = Examples(), Examples()
+    starts = log.starts().tolist()
+    for first, stop in pairwise(starts):
+        done = known[first:stop]
+        seen = set(done)
+        for place in range(max(1, len(done) - 2 - EACH), len(done) - 1):
+            past = [key for key in dict.fromkeys(reversed(done[:place])) if key in items][:HISTORY]
+            target = done[place]
+            if target not in items or target in done[:place] or not past:
+                continue
+            side = validation if place == len(done) - 2 else train
+            side.following.append((tuple(texts[key] for key in past), texts[target]))
+            profile = profile_text([items[key]["title"] for key in past])
+            side.pairs.append(((profile, item_text(items[target])), "yes"))
+            other = dice.choice(known)
+            if other not in seen and other in items:
+                side.pairs.append(((profile, item_text(items[other])), "no"))
+    return train, validation
+
+
+def item_rows() -> Iterator[Record]:
+    """Every item of every catalogue; ids carry the catalogue, so that no two are the same."""
+    rows = Item.objects.filter(is_removed=False).values("catalogue__slug", "key", *TEXTS)
+    for row in rows.iterator(chunk_size=5_000):
+        yield {name: row[name] for name in TEXTS} | {"item_id": document_key(row["catalogue__slug"], row["key"])}
+
+
+def interaction_rows() -> Iterator[Record]:
+    """The newest interactions, oldest first."""
+    columns = ("catalogue__slug", "user_key", "session_key", "item_key", "timestamp", "kind", "value")
+    for slug, user, session, item, timestamp, kind, value in reversed(
+        Interaction.objects.order_by("-event_id").values_list(*columns)[:ROWS]
+    ):
+        yield {
+            "user_id": f"{slug} user {user}" if user else f"{slug} session {session}",
+            "item_id": document_key(slug, item),
+            "timestamp": timestamp.timestamp(),
+            "kind": kind,
+            "value": value,
+        }
+
+
+TRAINING_DATA = TrainingData(tasks=tasks, rows={ITEMS: item_rows, INTERACTIONS: interaction_rows})

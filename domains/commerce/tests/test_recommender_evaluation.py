@@ -9,7 +9,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from domains.commerce.evaluations import encoded_text, evaluate_interactions
+from domains.commerce.evaluations import evaluate_interactions
+from domains.commerce.plain_records import encoded_text
 from domains.commerce.recommender.baselines import fit_baselines
 from domains.commerce.recommender.evaluation import cut_by_date, deciles, leave_last_out, measure, ndcg, scored, served
 from domains.commerce.recommender.features import FEATURES

@@ -106,10 +106,7 @@ function slide(row, place) {
   if (x || y) row.animate([{ transform: `translate(${x}px, ${y}px)`, opacity: place ? 1 : 0 }, {}], { duration: 140, easing: "ease-out" });
 }
 
-// Search as one types, but not while an input method composes: its letters are not words yet.
 const search = document.querySelector(".search [name=q]");
-search.addEventListener("input", (event) => event.isComposing && event.stopImmediatePropagation(), true);
-search.addEventListener("compositionend", () => search.dispatchEvent(new Event("input", { bubbles: true })));
 
 // A new pane: say what it is to who cannot see it, and show in the box what was searched.
 document.body.addEventListener("htmx:afterSwap", (event) => {
