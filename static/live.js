@@ -65,12 +65,18 @@ function show(state) {
   const changed = root.dataset.live !== state;
   root.dataset.live = state;
   if (!changed && state === "live") return;
+  write();
+  document.dispatchEvent(new CustomEvent("live:state", { detail: { state } }));
+}
+
+function write() {
+  const state = document.documentElement.dataset.live;
+  if (state === "connecting") return;
   const time = new Date(heardAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   const stale = tooOld ? `as of ${time}, load the page again` : `as of ${time}, reconnecting`;
   for (const status of document.querySelectorAll("[data-live-status]")) {
     status.textContent = state === "live" ? "live" : stale;
   }
-  document.dispatchEvent(new CustomEvent("live:state", { detail: { state } }));
 }
 
 function watch() {
@@ -102,6 +108,7 @@ window.addEventListener("online", wake);
 window.addEventListener("pageshow", wake);
 document.addEventListener("htmx:sendError", forget);
 document.addEventListener("htmx:responseError", forget);
+document.addEventListener("htmx:load", write); // what was swapped in may have a place for it
 document.addEventListener("htmx:load", () => (socket?.readyState === WebSocket.OPEN ? subscribe() : connect()));
 setInterval(watch, 1000);
 connect();

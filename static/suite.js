@@ -70,6 +70,14 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+// Pages search as one types, but not while an input method composes: its letters are not words yet.
+document.addEventListener("input", (event) => {
+  if (event.isComposing && event.target.matches("input[type=search]")) event.stopImmediatePropagation();
+}, true);
+document.addEventListener("compositionend", ({ target }) => {
+  if (target.matches("input[type=search]")) target.dispatchEvent(new Event("input", { bubbles: true }));
+});
+
 for (const opener of document.querySelectorAll("[data-opens]")) {
   opener.addEventListener("click", () => document.querySelector(opener.dataset.opens).showModal());
 }

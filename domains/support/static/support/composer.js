@@ -2,7 +2,8 @@
 // by the browser's own undo step by step. A draft stays with its conversation as long as the tab lives.
 const VARIABLE = /\{\{\s*([A-Za-z][\w.-]{0,59})\s*\}\}/g; // as suggesting/variables.py
 const DRAFT = "support.draft.";
-let inserts = []; // {uid, text} as they went in, newest last
+const KEPT = 1 / 3; // share of a suggestion's letter pairs in the reply above which it was taken, however changed
+let inserts = []; // {uid, text} of all that went in, newest last
 
 export const box = () => document.querySelector("#reply");
 const form = () => box()?.form;
@@ -46,29 +47,37 @@ function type(area, text) {
   area.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
-// Takes the last insert out again; false where there is none, or it was changed since.
+// Takes the last insert that stands in the reply unchanged out again; false where there is none.
 export function undoInsert() {
   const area = box();
-  const last = inserts.at(-1);
-  const at = last ? area.value.lastIndexOf(last.text) : -1;
-  if (at < 0) return false;
-  inserts.pop();
+  const last = inserts.findLast(({ text }) => area.value.includes(text));
+  if (!last) return false;
+  const at = area.value.lastIndexOf(last.text);
   area.setSelectionRange(at, at + last.text.length);
   if (!document.execCommand("delete")) type(area, "");
   noteTaken();
   return true;
 }
 
-// The form says which suggestions were put in; what became of their words, the server sees in the text.
-function noteTaken() {
-  form().querySelector("#taken").replaceChildren(...inserts.map(({ uid }) => {
+// The form says of which suggestions something stands in the reply, whatever was undone, redone or changed meanwhile.
+// Whether it was changed, the server sees in the text.
+export function noteTaken() {
+  const taken = new Set(inserts.filter(({ uid, text }) => uid && kept(text, box().value) >= KEPT).map(({ uid }) => uid));
+  form().querySelector("#taken").replaceChildren(...[...taken].map((uid) => {
     const field = document.createElement("input");
     Object.assign(field, { type: "hidden", name: "taken", value: uid });
     return field;
   }));
   for (const card of document.querySelectorAll("[data-suggestion]")) {
-    card.classList.toggle("taken", inserts.some(({ uid }) => uid === card.dataset.suggestion));
+    card.classList.toggle("taken", taken.has(card.dataset.suggestion));
   }
+}
+
+function kept(text, value) {
+  const pairs = (letters) => [...letters].slice(1).map((letter, index) => letters[index] + letter);
+  const there = new Set(pairs([...value]));
+  const wanted = pairs([...text]);
+  return wanted.length ? wanted.filter((pair) => there.has(pair)).length / wanted.length : Number(value.includes(text));
 }
 
 export function keepDraft() {

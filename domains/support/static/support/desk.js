@@ -72,7 +72,7 @@ function inReply(event) {
 function leaveReply() {
   if (composer.undoInsert()) return;
   if (composer.hasGhost()) composer.showGhost("");
-  else (list.querySelector("[aria-current] , [data-row-focus]") ?? document.querySelector("#main")).focus();
+  else (list.querySelector(".entries [aria-current]") ?? list.querySelector("[data-row-focus]") ?? document.querySelector("#main")).focus();
 }
 
 function inSearch(event) {
@@ -122,7 +122,7 @@ document.addEventListener("change", (event) => {
 // Sending --------------------------------------------------------------------------------------------------------
 document.addEventListener("submit", (event) => {
   if (event.target.id !== "composer") return;
-  if (composer.box().value.trim() && composer.fillVariables()) return;
+  if (composer.box().value.trim() && composer.fillVariables()) return composer.noteTaken();
   event.preventDefault();
   event.stopImmediatePropagation();
 }, true);
@@ -138,7 +138,11 @@ document.body.addEventListener("sent", (event) => {
   refetch();
 });
 
-document.addEventListener("input", (event) => event.target.id === "reply" && composer.keepDraft());
+document.addEventListener("input", (event) => {
+  if (event.target.id !== "reply") return;
+  composer.noteTaken();
+  composer.keepDraft();
+});
 
 function showGhost() {
   const first = cards()[0];
@@ -199,8 +203,10 @@ document.body.addEventListener("htmx:afterRequest", ({ target }) => {
 
 function panelChanged() {
   showGhost();
-  const again = panelBefore.focused && document.querySelector(`[data-suggestion="${CSS.escape(panelBefore.focused)}"] [data-row-focus]`);
-  if (again) again.focus({ preventScroll: true });
+  if (panelBefore.focused && document.activeElement === document.body) {
+    const again = document.querySelector(`[data-suggestion="${CSS.escape(panelBefore.focused)}"]`) ?? cards()[0];
+    (again?.querySelector("[data-row-focus]") ?? composer.box())?.focus({ preventScroll: true });
+  }
   const first = cards()[0];
   announcer.textContent = first ? `${cards().length} suggestions. First: ${first.dataset.title}, ${first.dataset.percent}.` : "";
 }
