@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from suite.encoder.heads import HeadSpec, fit_head
+from suite.encoder.tests.test_heads import moods
+from suite.encoder.training import loop, states
+from suite.encoder.training.config import ConfigError, TrainingConfig, read_config
+from suite.encoder.training.loop import Progress, Run, fine_tune
+from suite.encoder.training.losses import Heads, history, softmax_over_texts
+from suite.encoder.training.mining import with_hard_negatives
+from suite.encoder.training.states import RunFolder
+from suite.encoder.training.tasks import Example, Plan, Task, Texts, TrainingError, read_tasks
+
+LABELS = ("bad", "fine", "good")
+THINGS = ["tent", "lamp", "stove", "rope", "boot", "knife", "map", "compass", "flask", "torch", "blanket", "saw"]
+QUICK = TrainingConfig(epochs=6, minutes=0, batch_size=16, learning_rate=3e-3, head_rate=1e-2, evaluations=3)
+
+
+@dataclass(frozen=True)
+class Given:
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    train: list[Any]
+    validation: list[Any]
+
+
+def mood_task(count: int = 120) -> Given:
+    return Given("shop.moods", "classification", LABELS, moods(count), moods(60, seed=1))
+
+
+def pair_task() -> Given:
+    """What belongs together shares no word, so only training can tell."""
+    uses = ["dry", "light", "bind", "burn", "walk", "cut", "show", "turn", "drink", "see", "warm", "wood"]
+    answers = dict(zip(THINGS, uses, strict=True))
+    pairs = [((f"a {one}", answers[other]), "yes" if one == other else "no")
+             for one in THINGS for other in (one, THINGS[(THINGS.index(one) + 3) % len(THINGS)])]  # fmt: skip
+    return Given("shop.pairs", "pair", ("no", "yes"), pairs * 3, pairs)
+
+
+def contrastive_task() -> Given:
+    anchors = [(f"where is the {one}", f"{one} stands here", ()) for one in THINGS]
+    return Given("shop.answers", "contrastive", (), anchors, anchors)
+
+
+def next_task() -> Given:
+    walks = [((THINGS[place], THINGS[place - 1]), THINGS[(place + 1) % len(THINGS)]) for place in range(len(THINGS))]
+    return Given("shop.walks", "next-item", (), walks, walks)
+
+
+def every_task() -> list[Given]:
+    return [mood_task(), pair_task(), contrastive_task(), next_task()]
+
+
+def silent(progress: Progress) -> None:
+    pass
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: one.detach().clone() for name, one in model.named_parameters()}
+
+
+# Configuration ------------------------------------------------------------------------------------------------
+def test_a_configuration_is_read_from_json_and_toml(tmp_path):
+    (tmp_path / "a.json").write_text('{"epochs": 2, "batch_size": 8}')
+    (tmp_path / "a.toml").write_text("epochs = 2\nbatch_size = 8\n")
+    assert read_config(tmp_path / "a.json") == read_config(tmp_path / "a.toml")
+    assert read_config(tmp_path / "a.json") == TrainingConfig(epochs=2, batch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"epoch": 2}', "a.json: epoch is not a field; the fields are epochs, minutes"),
+        ('{"batch_size": 1}', "batch_size must be from 2 to 4096, not 1"),
+        ('{"batch_size": 8.5}', "batch_size must be a whole number"),
+        ('{"learning_rate": "fast"}', "learning_rate must be a number"),
+        ('{"learning_rate": true}', "learning_rate must be a number"),
+        ('{"learning_rate": NaN}', "learning_rate must be from 0 to 1, not nan"),
+        ('{"precision": "int8"}', "precision must be one of auto, bfloat16, float32"),
+        ('{"is_embedding_trained": 1}', "is_embedding_trained must be true or false"),
+        ("[]", "must hold an object"),
+        ("{", "is not JSON"),
+    ],
+)
+def test_a_bad_configuration_names_the_field(tmp_path, text, message):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_config(tmp_path / "a.json")
+
+
+def test_a_configuration_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"a\.json: cannot be read \(No such file"):
+        read_config(tmp_path / "a.json")
+    with pytest.raises(ConfigError, match=r"must end in \.json or \.toml"):
+        read_config(tmp_path / "a.yaml")
+
+
+# Batches --------------------------------------------------------------------------------------------------------
+def planned(config: TrainingConfig, *counts: int) -> Plan:
+    texts = Texts.__new__(Texts)
+    texts.ids = [[0] * (1 + number % 17) for number in range(sum(counts))]
+    tasks, first = [], 0
+    for number, count in enumerate(counts):
+        tasks.append(Task(str(number), "classification", 2, [Example((first + n,), 0) for n in range(count)], []))
+        first += count
+    return Plan(tasks, texts, config)
+
+
+def test_a_round_goes_through_every_example_once_and_the_next_in_another_order():
+    plan = planned(TrainingConfig(epochs=2, batch_size=8), 100)
+    assert len(plan) == 25
+    first, second = [plan[n][1] for n in range(13)], [plan[n][1] for n in range(13, 25)]
+    assert sorted(np.concatenate(first)) == list(range(100))
+    assert len(set(np.concatenate(second))) == len(np.concatenate(second))
+    assert not np.array_equal(first[0], second[0])
+
+
+def test_a_batch_is_known_without_the_ones_before_it():
+    config = TrainingConfig(epochs=3, batch_size=4, seed=5)
+    whole, late = planned(config, 40, 60), planned(config, 40, 60)
+    for number in (len(whole) - 1, 3, 17):
+        task, positions = late[number]
+        assert task == whole[number][0]
+        np.testing.assert_array_equal(positions, whole[number][1])
+    other = planned(replace(config, seed=6), 40, 60)
+    assert any(not np.array_equal(whole[n][1], other[n][1]) for n in range(5))
+
+
+def test_texts_of_about_the_same_length_share_a_batch():
+    plan = planned(TrainingConfig(epochs=1, batch_size=8), 400)
+    spread = [np.ptp([plan.lengths[0][position] for position in plan[n][1]]) for n in range(len(plan))]
+    assert np.mean(spread) < 2  # of lengths from 1 to 17
+
+
+@pytest.mark.parametrize(("temperature", "share"), [(1.0, 0.9), (2.0, 0.75), (100.0, 0.5)])
+def test_tasks_are_drawn_by_temperature(temperature, share):
+    plan = planned(TrainingConfig(epochs=20, batch_size=4, task_temperature=temperature), 900, 100)
+    assert abs(plan.tasks.count(0) / len(plan) - share) < 0.02
+
+
+def test_texts_are_tokenised_once_and_cut(tiny):
+    texts = Texts(tiny.tokenizer, 6)
+    (task,) = read_tasks([Given("a", "classification", ("x", "y"), [("tent", "x"), ("tent", "y")], [])], texts)
+    assert [one.texts for one in task.train] == [(0,), (0,)]
+    texts.number("a very long text about a tent and a lamp")
+    texts.tokenise()
+    full = tiny.tokenizer.encode("a very long text about a tent and a lamp").ids
+    assert texts.ids[1] == [*full[:5], full[-1]]
+
+
+def test_nothing_to_train_on_is_said(tiny):
+    with pytest.raises(TrainingError, match="nothing to train on"):
+        read_tasks([Given("a", "classification", ("x", "y"), [], [])], Texts(tiny.tokenizer, 6))
+
+
+# Losses -----------------------------------------------------------------------------------------------------------
+def test_the_softmax_is_over_the_different_texts_of_the_batch():
+    vectors = torch.eye(4)
+    anchors = vectors[[0, 0, 1]]
+    wanted = [(0, 2), (0,), (1,)]  # two anchors want text 0, which is no negative of either; 2 is a hard negative
+    loss = softmax_over_texts(anchors, wanted, vectors, lambda text: text, scale=2.0)
+    expected = -np.log(np.exp(2) / (np.exp(2) + 2))  # columns 0, 2, 1
+    assert float(loss) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_history_leans_to_the_newest():
+    vectors = torch.eye(3)
+    found = history(vectors, [0, 1])
+    torch.testing.assert_close(found, torch.tensor([2.0, 1.0, 0.0]) / 5**0.5)
+
+
+def test_mined_negatives_are_near_but_no_answers():
+    angles = torch.tensor([0.0, 0.1, 0.2, 0.45, 1.0, 3.0])  # texts on a circle
+    vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
+    examples = [Example((0, 2)), Example((0, 3))]  # text 0 is answered by 2 and by 3
+    others = [Example((5, 1)), Example((5, 4))]  # 1 and 4 answer another one
+    task = Task("a", "contrastive", 0, [*examples, *others], [])
+    (mined,) = with_hard_negatives([task], lambda texts: vectors[list(texts)], 2)
+    assert mined.train[0].texts == (0, 2, 4)  # 1 is nearer than the answer: perhaps right, too; 3 is right
+    assert mined.train[1].texts == (0, 3, 4)
+
+
+# The loop ---------------------------------------------------------------------------------------------------------
+def test_training_on_all_tasks_makes_each_better(tiny, tmp_path):
+    before = weights(tiny.model)
+    config = replace(QUICK, epochs=12, learning_rate=1e-2, is_embedding_trained=True)
+    tuned, progress = fine_tune(tiny, every_task(), config, RunFolder(tmp_path, "d"), silent)
+    first, last = progress.evaluations[0]["metrics"], progress.evaluations[-1]["metrics"]
+    assert first.keys() == {"shop.moods", "shop.pairs", "shop.answers contrastive", "shop.walks next-item"}
+    assert last["shop.moods"] > 0.9 and last["shop.answers contrastive"] > 0.9
+    assert last["shop.pairs"] > first["shop.pairs"]
+    assert last["shop.walks next-item"] > first["shop.walks next-item"]
+    assert all(torch.equal(one, before[name]) for name, one in tiny.model.named_parameters())
+    assert tuned.fingerprint != tiny.fingerprint
+    spec = HeadSpec("mood", "classification", LABELS, "macro_f1")
+    _, frozen_metrics = fit_head(tiny, spec, moods(60), moods(90, seed=2))
+    _, tuned_metrics = fit_head(tuned, spec, moods(60), moods(90, seed=2))
+    assert tuned_metrics["macro_f1"] > frozen_metrics["macro_f1"]
+
+
+def test_a_tuned_body_is_saved_and_loaded(tiny, tmp_path):
+    tuned, _ = fine_tune(tiny, [mood_task()], QUICK, RunFolder(tmp_path / "run", "d"), silent)
+    tuned.save(tmp_path / "out")
+    words = tiny.model.get_input_embeddings().weight
+    assert torch.equal(tuned.model.get_input_embeddings().weight, words)  # not trained by default
+    again = type(tiny).load(str(tmp_path / "out"), threads=1, device="cpu")
+    assert again.fingerprint == tuned.fingerprint
+    np.testing.assert_allclose(again.embed(["a tent"]), tuned.embed(["a tent"]), atol=1e-6)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_run_that_was_broken_off_ends_where_it_would_have(tiny, tmp_path, accumulate):
+    config = replace(QUICK, checkpoint_seconds=0.0, precision="float32", accumulate=accumulate)
+    whole, _ = fine_tune(tiny, every_task(), config, RunFolder(tmp_path / "whole", "d"), silent)
+
+    folder = RunFolder(tmp_path / "broken", "d")
+    seen = []
+    for life in range(3):
+
+        def report(progress: Progress, life: int = life) -> None:
+            seen.append((life, progress.batch))
+            if life < 2 and progress.batch == (7, 21)[life]:
+                raise Killed
+
+        try:
+            tuned, _ = fine_tune(tiny, every_task(), config, folder, report)
+        except Killed:
+            continue
+    assert next(batch for life, batch in seen if life == 1) > 5  # it went on, it did not begin again
+    for name, one in whole.model.named_parameters():
+        torch.testing.assert_close(dict(tuned.model.named_parameters())[name], one, rtol=1e-4, atol=1e-6)
+
+
+def test_the_state_of_another_run_is_not_resumed_from(tiny, tmp_path):
+    fine_tune(tiny, [mood_task()], QUICK, RunFolder(tmp_path, "one"), silent)
+    assert RunFolder(tmp_path, "one").read_state() is not None
+    assert RunFolder(tmp_path, "another").read_state() is None
+    (tmp_path / states.STATE).write_bytes(b"half a state")
+    assert RunFolder(tmp_path, "one").read_state() is None
+
+
+def test_bodies_are_averaged_only_where_that_is_better(tiny, tmp_path, monkeypatch):
+    means = iter([0.1, 0.5, 0.6, 0.7, 0.65])  # of the first body, three evaluations, and the average
+    monkeypatch.setattr(loop, "measure", lambda *_: {"shop.moods": next(means)})
+    tuned, progress = fine_tune(tiny, [mood_task()], QUICK, RunFolder(tmp_path, "d"), silent)
+    best = RunFolder(tmp_path, "d").read_body(progress.evaluations[-1]["batch"])
+    name, one = next((name, one) for name, one in tuned.model.named_parameters() if f"body.{name}" in best)
+    torch.testing.assert_close(one, best[f"body.{name}"])
+    assert "averaged" not in progress.evaluations[-1]
+
+    means = iter([0.1, 0.5, 0.6, 0.7, 0.75])
+    _, progress = fine_tune(tiny, [mood_task()], QUICK, RunFolder(tmp_path / "b", "d"), silent)
+    assert len(progress.evaluations[-1]["averaged"]) == 3
+
+
+def test_a_run_that_gets_no_better_ends_early(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "measure", lambda *_: {"shop.moods": 0.5})
+    config = replace(QUICK, evaluations=20, patience=2)
+    _, progress = fine_tune(tiny, [mood_task()], config, RunFolder(tmp_path, "d"), silent)
+    assert progress.batch < progress.batches / 2
+
+
+def test_time_is_a_limit(tiny, tmp_path):
+    config = replace(QUICK, epochs=1_000, minutes=0.02)
+    _, progress = fine_tune(tiny, [mood_task()], config, RunFolder(tmp_path, "d"), silent)
+    assert 0 < progress.batch < progress.batches
+    assert progress.seconds < 5
+
+
+@pytest.mark.parametrize("is_embedding_trained", [False, True])
+def test_the_adversarial_step_makes_the_loss_larger(tiny, tmp_path, is_embedding_trained):
+    config = replace(QUICK, adversarial=0.3, dropout=0.0, precision="float32",
+                     is_embedding_trained=is_embedding_trained)  # fmt: skip
+    run = Run(tiny, [mood_task()], config, RunFolder(tmp_path, "d"))
+    seen: list[float] = []
+    real = loop.loss_of
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        loss = real(*arguments)
+        seen.append(float(loss.detach()))
+        return loss
+
+    loop.loss_of, kept = counted, loop.loss_of  # type: ignore[assignment]
+    try:
+        run.backward(0, [0, 1, 2, 3, 4, 5])
+    finally:
+        loop.loss_of = kept
+    assert len(seen) == 2 and seen[1] > seen[0]
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_with_a_reason(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "loss_of", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(TrainingError, match=r"loss of shop\.moods is not a number any more; use a lower learning_rate"):
+        fine_tune(tiny, [mood_task()], QUICK, RunFolder(tmp_path, "d"), silent)
+
+
+def test_a_full_disk_ends_the_run_with_a_reason(tiny, tmp_path, monkeypatch):
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(states.os, "fsync", full)
+    with pytest.raises(TrainingError, match=r"checkpoint cannot be written \(No space left on device\)"):
+        fine_tune(tiny, [mood_task()], QUICK, RunFolder(tmp_path, "d"), silent)
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_layers_learn_slower_the_deeper_they_lie(tiny, tmp_path):
+    config = replace(QUICK, learning_rate=0.01, layer_decay=0.5)
+    groups = Run(tiny, [mood_task()], config, RunFolder(tmp_path, "d")).optimiser.param_groups
+    assert [group["lr"] for group in groups] == [0.005, 0.01, config.head_rate]  # embeddings, the one layer, the heads
+
+
+def test_a_snapshot_of_the_progress_is_plain_data(tiny, tmp_path):
+    seen: list[str] = []
+    fine_tune(tiny, every_task(), QUICK, RunFolder(tmp_path, "d"), lambda one: seen.append(json.dumps(one.as_dict())))
+    last = json.loads(seen[-1])
+    assert last["batch"] == last["batches"] == len(seen) and last["seconds_left"] == 0
+    assert last["losses"].keys() == {"shop.moods", "shop.pairs", "shop.answers contrastive", "shop.walks next-item"}
+    assert len(last["curve"]) <= 101 and last["examples_a_second"] > 0 and last["megabytes"] > 50
+
+
+def test_heads_have_the_classes_of_their_tasks():
+    heads = Heads([Task("a", "classification", 5, [], []), Task("b", "contrastive", 0, [], [])], 8, 20.0)
+    assert heads.logits(0, torch.zeros(2, 8)).shape == (2, 5)
+    assert list(heads.layers) == ["0"]
+
+
+def test_the_folder_of_a_run_is_made(tmp_path: Path):
+    RunFolder(tmp_path / "a" / "b", "d").write_state({"x": torch.ones(1)})
+    assert (tmp_path / "a" / "b" / states.STATE).is_file()

@@ -1,0 +1,49 @@
+"""How the body is made ready: what is trained of it, at which rates, and what is dropped on the way."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+
+from suite.encoder.training.config import TrainingConfig
+from suite.encoder.training.tasks import TrainingError
+
+LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")  # of a parameter's name, in the bodies of transformers
+
+
+def with_dropout(model: torch.nn.Module, share: float) -> torch.nn.Module:
+    """The model with this share of its hidden states dropped in training. Attention itself is left whole: the fused
+    kernel of CPUs has no dropout, and the slow one would be taken instead."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0 if "attention.self" in name or "attn" in name else share
+    return model
+
+
+def freeze(model: torch.nn.Module, config: TrainingConfig) -> None:
+    """Leave what is not trained without gradients: a pooler, which is not ours, and the token embeddings."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith("pooler."))
+    if config.lora_rank:
+        raise TrainingError("lora_rank is not supported yet; use 0")
+    if not config.is_embedding_trained:
+        model.get_input_embeddings().weight.requires_grad_(False)  # type: ignore[operator]
+
+
+def rates(model: torch.nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
+    """Parameter groups of the optimiser: each layer learns slower than the one above it, the embeddings slowest.
+
+    After Howard & Ruder, Universal Language Model Fine-tuning for Text Classification, 2018.
+    """
+    trained = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    depths = [int(found[1]) + 1 if (found := LAYER.search(name)) else 0 for name, _ in trained]
+    top = max(depths, default=0)
+    groups: dict[int, list[torch.nn.Parameter]] = {}
+    for depth, (_, parameter) in zip(depths, trained, strict=True):
+        groups.setdefault(depth, []).append(parameter)
+    return [
+        {"params": parameters, "lr": config.learning_rate * config.layer_decay ** (top - depth)}
+        for depth, parameters in sorted(groups.items())
+    ]

@@ -1,0 +1,327 @@
+"""Fine-tuning: batches of all tasks through one body, again and again, until time or patience is over.
+
+Everything that happens by chance comes from the seed and the number of the batch, so a run that was killed and goes on
+from its last state does what it would have done. Times are added up over all its lives.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
+from suite.encoder.training.body import freeze, rates, with_dropout
+from suite.encoder.training.config import TrainingConfig
+from suite.encoder.training.losses import Heads, loss_of
+from suite.encoder.training.mining import with_hard_negatives
+from suite.encoder.training.states import RunFolder
+from suite.encoder.training.tasks import Given, Plan, Texts, TrainingError, read_tasks
+from suite.encoder.training.validation import measure
+
+PASS_TOKENS = 4_096  # padded tokens of one pass through the body; a batch with more takes several
+FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
+SMOOTHING = 0.95  # of the losses that are shown
+RECENT_BATCHES = 50  # that the rate of examples is measured over
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run is. `evaluations` are {"batch", "metrics": {task: primary metric}, "mean"}, the first one of the body
+    as it was; `curve` has {"batch", "losses": {task: smoothed}} for every hundredth of the run."""
+
+    batch: int = 0
+    batches: int = 0
+    task: str = ""
+    losses: dict[str, float] = field(default_factory=dict)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    seconds_left: float = 0.0
+    examples_a_second: float = 0.0
+    megabytes: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Report = Callable[[Progress], None]  # called after every batch; what it raises ends the run, which can be resumed
+
+
+def fine_tune(
+    encoder: Encoder, given: Iterable[Given], config: TrainingConfig, folder: RunFolder, report: Report
+) -> tuple[Encoder, Progress]:
+    """A tuned copy of the encoder, without heads; the one that was given stays as it is. Goes on from the folder's
+    state where there is one. Raises `TrainingError`, and what `report` raises."""
+    run = Run(encoder, given, config, folder)
+    try:
+        run.train(report)
+        return encoder.with_body(run.finished()), run.progress
+    except torch.OutOfMemoryError as error:
+        raise TrainingError("out of memory on the device; use a smaller batch_size or max_tokens") from error
+    except MemoryError as error:
+        raise TrainingError("out of memory; use a smaller batch_size or max_tokens") from error
+
+
+class Run:
+    """One body in training."""
+
+    def __init__(self, encoder: Encoder, given: Iterable[Given], config: TrainingConfig, folder: RunFolder) -> None:
+        self.config = config
+        self.folder = folder
+        self.encoder = encoder
+        self.device = encoder.device
+        self.pad_id = int(json.loads(encoder.config).get("pad_token_id") or 0)
+        self.texts = Texts(encoder.tokenizer, min(config.max_tokens, encoder.pooling.max_length))
+        self.tasks = read_tasks(given, self.texts)
+        torch.manual_seed(config.seed)
+        self.model = with_dropout(copy.deepcopy(encoder.model), config.dropout)
+        freeze(self.model, config)
+        self.heads = Heads(self.tasks, encoder.dimensions, config.scale).to(self.device)
+        self.is_narrow = config.precision == "bfloat16" or (
+            config.precision == "auto" and multiplies_bfloat16(self.device)
+        )
+        if config.hard_negatives:
+            self.tasks = with_hard_negatives(self.tasks, self.embed, config.hard_negatives)
+        self.plan = Plan(self.tasks, self.texts, config)
+        groups = rates(self.model, config)
+        groups.append({"params": list(self.heads.parameters()), "lr": config.head_rate})
+        self.rates = [group["lr"] for group in groups]
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
+        self.progress = Progress(batches=len(self.plan))
+        self.stale = 0  # evaluations since the best one
+        self.began = time.monotonic()
+        self.lived = 0.0  # seconds of earlier lives
+        self.stamps: list[float] = []
+
+    @contextmanager
+    def precision(self) -> Iterator[None]:
+        """Autocast to bfloat16 where that is wanted; and on CPUs attention by plain products, as the fused kernel's way
+        back takes ten times as long there."""
+        kernels = [SDPBackend.MATH] if self.device.type == "cpu" else list(FUSED)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_narrow), sdpa_kernel(kernels):
+            yield
+
+    # The way of a run ------------------------------------------------------------------------------------------
+    def train(self, report: Report) -> None:
+        self.resume()
+        if not self.progress.evaluations:
+            self.evaluate()
+        saved_at = time.monotonic()
+        while self.share() < 1 and not self.is_stale():
+            self.one_batch()
+            if self.share() * self.config.evaluations >= len(self.progress.evaluations):
+                self.evaluate()
+                self.save()
+                saved_at = time.monotonic()
+            elif time.monotonic() - saved_at >= self.config.checkpoint_seconds:
+                self.save()
+                saved_at = time.monotonic()
+            report(self.progress)
+        if self.progress.evaluations[-1]["batch"] != self.progress.batch:
+            self.evaluate()
+            self.save()
+            report(self.progress)
+
+    def share(self) -> float:
+        """How much of the run is done, in batches or in time, from 0 to 1."""
+        in_batches = self.progress.batch / self.progress.batches
+        in_time = self.seconds() / (60 * self.config.minutes) if self.config.minutes else 0.0
+        return min(1.0, max(in_batches, in_time))
+
+    def seconds(self) -> float:
+        return self.lived + time.monotonic() - self.began
+
+    def is_stale(self) -> bool:
+        return 0 < self.config.patience <= self.stale
+
+    def one_batch(self) -> None:
+        """One pass forward and backward; every `accumulate`-th is a step."""
+        number, config = self.progress.batch, self.config
+        torch.manual_seed(config.seed * 1_000_003 + number)
+        which, positions = self.plan[number]
+        self.model.train()
+        value = self.backward(which, positions) / config.accumulate
+        self.progress.batch += 1
+        if self.progress.batch % config.accumulate == 0 or self.progress.batch == len(self.plan):
+            self.step()
+        self.note(self.tasks[which].name, value * config.accumulate, len(positions))
+
+    def backward(self, which: int, positions: Sequence[int]) -> float:
+        """Add the batch's gradients; its loss. With `adversarial` those of the perturbed batch, too."""
+        task = self.tasks[which]
+        batch = [task.train[position] for position in positions]
+        texts = list(dict.fromkeys(text for one in batch for text in one.texts))
+        row = {text: place for place, text in enumerate(texts)}
+        embedded: list[torch.Tensor] = []
+        vectors = self.vectors(texts, embedded)
+        loss = loss_of(which, task, batch, vectors, row.__getitem__, self.heads, self.config)
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the loss of {task.name} is not a number any more; use a lower learning_rate")
+        (loss / self.config.accumulate).backward()
+        if self.config.adversarial:
+            pushed = [perturbation(one, self.config.adversarial) for one in embedded]
+            vectors = self.vectors(texts, [], pushed)
+            again = loss_of(which, task, batch, vectors, row.__getitem__, self.heads, self.config)
+            (again / self.config.accumulate).backward()
+        return float(loss.detach())
+
+    def step(self) -> None:
+        share, warm_up = self.share(), self.config.warm_up
+        factor = share / warm_up if share < warm_up else (1 - share) / max(1e-9, 1 - warm_up)
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        parameters = [one for group in self.optimiser.param_groups for one in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    # Vectors -----------------------------------------------------------------------------------------------------
+    def vectors(
+        self, texts: Sequence[int], embedded: list[torch.Tensor], pushed: Sequence[torch.Tensor] = ()
+    ) -> torch.Tensor:
+        """Unit vectors of texts by number, (n, d), with gradients. The token embeddings of each pass through the body
+        are put into `embedded`, or else `pushed` is added to them."""
+        order, parts = [], []
+        for number, positions in enumerate(batches(self.texts.lengths(texts), PASS_TOKENS)):
+            ids, mask = self.padded([texts[position] for position in positions])
+            with self.precision():
+                states = self.model.get_input_embeddings()(ids)  # (b, t, d)
+                if pushed:
+                    states = states + pushed[number]
+                elif self.config.adversarial:
+                    states = states if states.requires_grad else states.detach().requires_grad_()
+                    states.retain_grad()
+                    embedded.append(states)
+                is_full = bool(mask.all())  # then attention takes its fastest path
+                states = self.model(inputs_embeds=states, attention_mask=None if is_full else mask.long())[0]
+            parts.append(F.normalize(pool(states, mask, self.encoder.pooling.mode), dim=1))
+            order += positions.tolist()
+        places = torch.empty(len(order), dtype=torch.long)
+        places[order] = torch.arange(len(order))
+        return torch.cat(parts)[places.to(self.device)]
+
+    def padded(self, texts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        lengths = torch.tensor(self.texts.lengths(texts))
+        ids = torch.full((len(texts), int(lengths.max())), self.pad_id)
+        for row, text in enumerate(texts):
+            ids[row, : lengths[row]] = torch.tensor(self.texts.ids[text])
+        mask = torch.arange(ids.shape[1]) < lengths[:, None]  # (b, t)
+        return ids.to(self.device), mask.to(self.device)
+
+    @torch.no_grad()
+    def embed(self, texts: Sequence[int]) -> torch.Tensor:
+        """Unit vectors of texts by number as the body is now, float32 (n, d)."""
+        self.model.eval()
+        return self.vectors(texts, [])
+
+    # Looking and keeping -------------------------------------------------------------------------------------------
+    def evaluate(self) -> None:
+        metrics = measure(self.tasks, self.heads, self.embed)
+        mean = sum(metrics.values()) / max(1, len(metrics))
+        found = self.progress.evaluations
+        best = max((one["mean"] for one in found[1:]), default=float("-inf"))
+        is_first = not found  # of the body as it came, whose heads know nothing
+        found.append({"batch": self.progress.batch, "metrics": metrics, "mean": mean})
+        if not is_first:
+            self.stale = 0 if mean > best else self.stale + 1
+            self.folder.write_body(self.progress.batch, self.trained())
+
+    def best(self) -> list[int]:
+        """The batches after which the best bodies were evaluated, best first."""
+        ranked = sorted(self.progress.evaluations[1:], key=lambda one: (-one["mean"], one["batch"]))
+        return [one["batch"] for one in ranked[: self.config.average]]
+
+    def finished(self) -> torch.nn.Module:
+        """The best body that was evaluated, or the mean of the best ones where that is better still.
+
+        Averaging after Wortsman et al., Model soups, 2022.
+        """
+        kept = self.best()
+        bodies = [self.folder.read_body(batch) for batch in kept]
+        self.adopt(bodies[0])
+        if len(bodies) > 1:
+            self.adopt({name: torch.stack([body[name] for body in bodies]).mean(dim=0) for name in bodies[0]})
+            metrics = measure(self.tasks, self.heads, self.embed)
+            mean = sum(metrics.values()) / max(1, len(metrics))
+            best = max(one["mean"] for one in self.progress.evaluations[1:])
+            if mean >= best:
+                averaged = {"batch": self.progress.batch, "metrics": metrics, "mean": mean, "averaged": kept}
+                self.progress.evaluations.append(averaged)
+            else:
+                self.adopt(bodies[0])
+        return self.model.eval().requires_grad_(False)
+
+    def trained(self) -> dict[str, torch.Tensor]:
+        """What training changes: of the body, and of the heads."""
+        body = {f"body.{name}": one for name, one in self.model.named_parameters() if one.requires_grad}
+        return body | {f"heads.{name}": one for name, one in self.heads.named_parameters()}
+
+    @torch.no_grad()
+    def adopt(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        for name, parameter in self.trained().items():
+            parameter.copy_(tensors[name])
+
+    def save(self) -> None:
+        self.progress.seconds = self.seconds()
+        self.folder.write_state(
+            {
+                "tensors": {name: one.detach().cpu() for name, one in self.trained().items()},
+                "optimiser": self.optimiser.state_dict(),
+                "progress": self.progress.as_dict(),
+                "stale": self.stale,
+            }
+        )
+        self.folder.drop_bodies(set(self.best()))  # not before: an older state may still want the others
+
+    def resume(self) -> None:
+        """Go on from the folder's state; gradients that were not yet a step are begun anew."""
+        state = self.folder.read_state()
+        if state is None:
+            return
+        self.adopt(state["tensors"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.progress = Progress(**state["progress"])
+        self.progress.batch -= self.progress.batch % self.config.accumulate
+        self.stale = state["stale"]
+        self.lived, self.began = self.progress.seconds, time.monotonic()
+
+    def note(self, task: str, loss: float, examples: int) -> None:
+        """What the page shows."""
+        progress, now = self.progress, time.monotonic()
+        before = progress.losses.get(task, loss)
+        progress.losses[task] = round(SMOOTHING * before + (1 - SMOOTHING) * loss, 5)
+        progress.task = task
+        self.stamps = [*self.stamps[-RECENT_BATCHES:], now]
+        if len(self.stamps) > 1:
+            a_second = (len(self.stamps) - 1) / (now - self.stamps[0])
+            progress.examples_a_second = round(a_second * self.config.batch_size, 1)
+        progress.seconds = round(self.seconds(), 1)
+        progress.seconds_left = round(progress.seconds * (1 / max(self.share(), 1e-6) - 1), 1)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        progress.megabytes = peak // (2**20 if sys.platform == "darwin" else 2**10)
+        if progress.batch % max(1, progress.batches // 100) == 0:
+            progress.curve.append({"batch": progress.batch, "losses": dict(progress.losses)})
+
+
+def perturbation(embedded: torch.Tensor, length: float) -> torch.Tensor:
+    """The step of each text's token embeddings that raises its loss most, `length` times as long as they are.
+
+    FGM after Miyato et al., Adversarial Training Methods for Semi-Supervised Text Classification, 2017.
+    """
+    gradient = embedded.grad
+    if gradient is None:
+        return torch.zeros_like(embedded)
+    sizes = gradient.flatten(1).norm(dim=1).clamp(min=1e-12)  # (b,)
+    lengths = length * embedded.detach().flatten(1).norm(dim=1)
+    return (gradient * (lengths / sizes)[:, None, None]).detach()

@@ -1,0 +1,81 @@
+"""What a batch is worth: one function for each kind of task, from the unit vectors of its texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch.nn import functional as F
+
+from suite.encoder.heads import CLASSIFICATION, PAIR
+from suite.encoder.training.config import TrainingConfig
+from suite.encoder.training.tasks import CONTRASTIVE, NEXT_ITEM, Example, Task
+
+Row = Callable[[int], int]  # the row of a text in the batch's vectors
+
+
+class Heads(torch.nn.Module):
+    """The heads that are trained along with the body, one for each task that has classes, and thrown away afterwards:
+    the release's own are fitted on the finished body."""
+
+    def __init__(self, tasks: Sequence[Task], dimensions: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.layers = torch.nn.ModuleDict()
+        for number, task in enumerate(tasks):
+            if task.kind == CLASSIFICATION:
+                self.layers[str(number)] = torch.nn.Linear(dimensions, task.classes)
+            elif task.kind == PAIR:
+                self.layers[str(number)] = layer = torch.nn.Linear(1, 1)  # of the cosine
+                torch.nn.init.ones_(layer.weight)  # the nearer, the likelier, from the start
+                torch.nn.init.constant_(layer.bias, -0.5)
+
+    def logits(self, number: int, vectors: torch.Tensor) -> torch.Tensor:
+        """(b, d) -> (b, k) of a classification."""
+        return self.layers[str(number)](self.scale * vectors)
+
+    def relevance(self, number: int, cosines: torch.Tensor) -> torch.Tensor:
+        """(b,) -> (b,): log odds that a pair belongs together."""
+        return self.layers[str(number)](cosines[:, None]).squeeze(1) * self.scale
+
+
+def loss_of(
+    number: int, task: Task, batch: Sequence[Example], vectors: torch.Tensor, row: Row, heads: Heads,
+    config: TrainingConfig,
+) -> torch.Tensor:  # fmt: skip
+    """The mean loss of a batch of one task; `vectors` are those of its texts, (t, d)."""
+    if task.kind == CLASSIFICATION:
+        logits = heads.logits(number, vectors[[row(one.texts[0]) for one in batch]])
+        labels = torch.tensor([one.label for one in batch], device=vectors.device)
+        return F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+    if task.kind == PAIR:
+        u, v = (vectors[[row(one.texts[side]) for one in batch]] for side in (0, 1))
+        labels = torch.tensor([float(one.label) for one in batch], device=vectors.device)
+        return F.binary_cross_entropy_with_logits(heads.relevance(number, (u * v).sum(dim=1)), labels)
+    if task.kind == CONTRASTIVE:
+        anchors = vectors[[row(one.texts[0]) for one in batch]]
+        return softmax_over_texts(anchors, [one.texts[1:] for one in batch], vectors, row, config.scale)
+    if task.kind == NEXT_ITEM:
+        histories = torch.stack([history(vectors, [row(text) for text in one.texts[1:]]) for one in batch])
+        return softmax_over_texts(histories, [one.texts[:1] for one in batch], vectors, row, config.scale)
+    raise ValueError(f"task {task.name}: there is no loss for {task.kind!r}")
+
+
+def history(vectors: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+    """One vector of items, newest first: their mean, the n-th newest weighing 1/n. (h, d) -> (d,)"""
+    weights = 1 / torch.arange(1, len(rows) + 1, device=vectors.device, dtype=vectors.dtype)
+    return F.normalize(weights @ vectors[list(rows)], dim=0)
+
+
+def softmax_over_texts(
+    anchors: torch.Tensor, wanted: Sequence[Sequence[int]], vectors: torch.Tensor, row: Row, scale: float
+) -> torch.Tensor:
+    """Cross-entropy of finding each anchor's first text among all the batch's texts of this side.
+
+    In-batch negatives after Henderson et al., Efficient Natural Language Response Suggestion for Smart Reply, 2017. A
+    text that two anchors want is one column, so none is its own negative.
+    """
+    columns = {text: column for column, text in enumerate(dict.fromkeys(text for texts in wanted for text in texts))}
+    logits = scale * anchors @ vectors[[row(text) for text in columns]].T  # (b, columns)
+    right = torch.tensor([columns[texts[0]] for texts in wanted], device=vectors.device)
+    return F.cross_entropy(logits, right)

@@ -1,0 +1,163 @@
+"""Examples as token ids, and the plan of batches: what batch comes when depends on the examples and the seed alone, so
+a run that is resumed goes on with the very batch that it had not done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from suite.encoder.heads import CLASSIFICATION, PAIR
+from suite.encoder.model import clean
+from suite.encoder.training.config import TrainingConfig
+
+CONTRASTIVE, NEXT_ITEM = "contrastive", "next-item"
+RECENT = 3  # newest items that stand for a history
+NEIGHBOURHOOD = 50  # batches whose examples are sorted by length together
+
+
+class TrainingError(Exception):
+    """A run that cannot go on; the message says why, and what would mend it."""
+
+
+class Given(Protocol):
+    """A task as it is given, in texts; see `suite.releases.training_data.TaskExamples` for the shapes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def train(self) -> Sequence[Any]: ...
+    @property
+    def validation(self) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """The texts of an example by number, and the class where its kind has one.
+
+    classification  [text]
+    pair            [text, other]
+    contrastive     [anchor, positive, *negatives]
+    next-item       [target, *history], history newest first
+    """
+
+    texts: tuple[int, ...]
+    label: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    name: str
+    kind: str
+    classes: int
+    train: list[Example]
+    validation: list[Example]
+
+
+class Texts:
+    """Every different text, tokenised once."""
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.numbers: dict[str, int] = {}
+        self.ids: list[list[int]] = []
+
+    def number(self, text: str) -> int:
+        return self.numbers.setdefault(clean(text, len(self.numbers)), len(self.numbers))
+
+    def tokenise(self) -> None:
+        """Token ids of all texts that have been numbered, cut to `max_tokens` with the last token kept."""
+        new = list(self.numbers)[len(self.ids) :]
+        for encoding in self.tokenizer.encode_batch_fast(new):
+            ids = encoding.ids
+            self.ids.append(ids if len(ids) <= self.max_tokens else [*ids[: self.max_tokens - 1], ids[-1]])
+
+    def lengths(self, numbers: Iterable[int]) -> list[int]:
+        return [len(self.ids[number]) for number in numbers]
+
+
+def read_tasks(given: Iterable[Given], texts: Texts) -> list[Task]:
+    """The tasks with their texts numbered and tokenised. Raises `TrainingError` where there is nothing to train on."""
+    tasks = []
+    for one in given:
+        train, validation = ([example(one, raw, texts) for raw in side] for side in (one.train, one.validation))
+        if train:
+            name = one.name if one.kind in {CLASSIFICATION, PAIR} else f"{one.name} {one.kind}"
+            tasks.append(Task(name, one.kind, len(one.labels), train, validation))
+    if not tasks:
+        raise TrainingError("there is nothing to train on")
+    texts.tokenise()
+    return tasks
+
+
+def example(given: Given, raw: Any, texts: Texts) -> Example:
+    if given.kind == CLASSIFICATION:
+        return Example((texts.number(raw[0]),), given.labels.index(raw[1]))
+    if given.kind == PAIR:
+        return Example((texts.number(raw[0][0]), texts.number(raw[0][1])), given.labels.index(raw[1]))
+    if given.kind == CONTRASTIVE:
+        anchor, positive, negatives = raw
+        return Example(tuple(texts.number(text) for text in (anchor, positive, *negatives)))
+    history, target = raw
+    return Example(tuple(texts.number(text) for text in (target, *history[:RECENT])))
+
+
+class Plan:
+    """The batches of a run in order: `plan[n]` is (the task's number, positions of its training examples).
+
+    Tasks are drawn in proportion to n ** (1 / temperature) of their n examples. Each goes through its examples in turn,
+    in an order of its own for every round, texts of about the same length together.
+    """
+
+    def __init__(self, tasks: Sequence[Task], texts: Texts, config: TrainingConfig) -> None:
+        self.config = config
+        self.lengths = [[max(texts.lengths(one.texts)) for one in task.train] for task in tasks]
+        counts = np.array([len(task.train) for task in tasks], dtype=float)
+        shares = counts ** (1 / config.task_temperature)
+        total = max(len(tasks), round(config.epochs * counts.sum() / config.batch_size))
+        drawn = np.random.default_rng(config.seed).choice(len(tasks), size=total, p=shares / shares.sum())
+        self.tasks = drawn.tolist()
+        self.turns = turns(self.tasks)
+        self.rounds: dict[int, tuple[int, list[np.ndarray]]] = {}  # the newest of each task
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, number: int) -> tuple[int, np.ndarray]:
+        task = self.tasks[number]
+        size = -(-len(self.lengths[task]) // self.config.batch_size)  # batches of one round
+        which, place = divmod(self.turns[number], size)
+        if self.rounds.get(task, (-1, []))[0] != which:
+            rng = np.random.default_rng([self.config.seed, task, which])
+            self.rounds[task] = which, list(arranged(self.lengths[task], self.config.batch_size, rng))
+        return task, self.rounds[task][1][place]
+
+
+def turns(tasks: Sequence[int]) -> list[int]:
+    """How often each one's task came before it."""
+    seen: dict[int, int] = {}
+    found = []
+    for task in tasks:
+        found.append(seen.get(task, 0))
+        seen[task] = found[-1] + 1
+    return found
+
+
+def arranged(lengths: Sequence[int], size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """All positions once, in shuffled batches of texts of about the same length."""
+    order = rng.permutation(len(lengths))
+    known = np.asarray(lengths)
+    batches = []
+    for start in range(0, len(order), NEIGHBOURHOOD * size):
+        near = order[start : start + NEIGHBOURHOOD * size]
+        near = near[np.argsort(known[near], kind="stable")]
+        batches += [near[first : first + size] for first in range(0, len(near), size)]
+    yield from (batches[place] for place in rng.permutation(len(batches)))
