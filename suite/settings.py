@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import sys
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -70,6 +71,17 @@ def env_origins(name: str) -> list[str]:
         if not re.fullmatch(r"https?://[\w.-]+(:\d+)?", origin):
             raise SettingError(name, origin, "use addresses such as https://shop.example, separated by commas")
     return origins
+
+
+def env_networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Networks as `10.0.0.0/8`, separated by commas."""
+    networks = []
+    for text in filter(None, map(str.strip, env_text(name).split(","))):
+        try:
+            networks.append(ip_network(text))
+        except ValueError:
+            raise SettingError(name, text, "use networks such as 10.0.0.0/8, separated by commas") from None
+    return networks
 
 
 def env_secret(name: str) -> str:
@@ -301,6 +313,7 @@ CHANNEL_LAYERS = {
 }
 
 # Messages that leave: e-mail, and the addresses in them ------------------------------------------------------
+PRIVATE_NETWORKS = env_networks("SUITE_PRIVATE_NETWORKS")  # that feeds and webhooks may be in; see suite.outbound
 PUBLIC_URL = env_url("SUITE_PUBLIC_URL", ("http", "https")).rstrip("/") or "http://localhost:8000"
 SMTP = urlsplit(env_secret("SUITE_SMTP_URL"))
 if SMTP.scheme not in {"", "smtp", "smtps"}:
