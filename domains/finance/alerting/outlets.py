@@ -15,9 +15,12 @@ from django.core.mail import EmailMessage
 
 from domains.finance.alerting.series import Group
 from domains.finance.models import Alert, Channel, Notification
+from suite.outbound import BadAddress, NoAnswer, request
 
 NOT_ENDED = "0001-01-01T00:00:00Z"  # as Alertmanager writes it
 MOST_LINES = 50  # alerts that a mail lists
+SECONDS, MOST_BYTES = 10.0, 65_536  # of a receiver's answer
+LATER = {408, 425, 429}  # statuses that ask to come again
 
 
 class Refused(Exception):
@@ -111,5 +114,24 @@ def send_mail(notification: Notification) -> str:
 
 
 def send_webhook(notification: Notification) -> str:
-    headers = {"Content-Type": "application/json", "Idempotency-Key": notification.key, "User-Agent": "Suite"}
-    raise Unreachable(json.dumps(headers))
+    """Taken is what is answered with 200 to 299; what the receiver cannot take now is sent again, what it will not take
+    is not."""
+    try:
+        answer = request(
+            "POST",
+            notification.channel.target,
+            headers={"Content-Type": "application/json", "Idempotency-Key": notification.key},
+            body=json.dumps(notification.body).encode(),
+            seconds=SECONDS,
+            limit=MOST_BYTES,
+        )
+    except BadAddress as error:
+        raise Refused(f"the address is not asked: {error}") from None
+    except NoAnswer as error:
+        raise Unreachable(str(error)) from None
+    if 200 <= answer.status < 300:
+        return f"answered {answer.status}"
+    words = f"answered {answer.status}: {answer.body[:200].decode(errors='replace')}"
+    if answer.status in LATER or answer.status >= 500:
+        raise Unreachable(words)
+    raise Refused(words)
