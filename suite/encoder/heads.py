@@ -2,12 +2,13 @@
 
 A head is a linear layer on features of the vectors, and a temperature. It is fitted by regularised logistic regression
 on the vectors as they are; the strength of the regularisation and the temperature are chosen on one half of the
-validation examples, and the metrics are measured on the other half, which nothing was chosen on. Then the head is
-fitted once more with that strength, on all examples: so the metrics are those of a head that knew a little less.
+validation examples, which the head is then fitted on, too. The other half is for measuring, and nothing else: a hash of
+the text says which half it belongs to, so what one release is measured on no other has seen.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -105,7 +106,7 @@ def features_of(embedder: Embedder, kind: str, inputs: Sequence[str | Pair]) -> 
 
 
 def fit_head(
-    embedder: Embedder, spec: HeadSpec, train: Sequence[Example], validation: Sequence[Example], seed: int = 0
+    embedder: Embedder, spec: HeadSpec, train: Sequence[Example], validation: Sequence[Example]
 ) -> tuple[Head, dict[str, float]]:
     """The head that fits `train`, calibrated, and its metrics on held-out examples. Raises `HeadError`.
 
@@ -120,7 +121,7 @@ def fit_head(
         raise HeadError(f"head {spec.name}: needs at least 2 validation examples, got {len(validation)}")
     x_train = features_of(embedder, spec.kind, [inputs for inputs, _ in train])
     x_held = features_of(embedder, spec.kind, [inputs for inputs, _ in validation])
-    chosen, measured = halves(y_held, seed)
+    chosen, measured = halves([inputs for inputs, _ in validation])
     head, strength, least = None, STRENGTHS[0], np.inf
     for tried, candidate in path(spec, x_train, y_train, STRENGTHS):
         candidate = calibrate(candidate, x_held[chosen], y_held[chosen])
@@ -129,11 +130,11 @@ def fit_head(
             break  # from here on they only fit the training examples better
         head, strength, least = candidate, tried, loss
     assert head is not None
-    metrics = evaluate(head.probabilities(x_held[measured]), y_held[measured])
-    x_all, y_all = np.vstack([x_train, x_held]), np.concatenate([y_train, y_held])
-    _, final = next(path(spec, x_all, y_all, [strength]))
+    x_known, y_known = np.vstack([x_train, x_held[chosen]]), np.concatenate([y_train, y_held[chosen]])
+    _, final = next(path(spec, x_known, y_known, [strength]))
     final = replace(final, temperature=head.temperature)
-    return final, metrics | {"train": float(len(train)), "validation": float(len(measured))}
+    metrics = evaluate(final.probabilities(x_held[measured]), y_held[measured])
+    return final, metrics | {"train": float(len(y_known)), "validation": float(len(measured))}
 
 
 def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
@@ -154,11 +155,13 @@ def class_indices(spec: HeadSpec, examples: Sequence[Example], which: str) -> np
     return np.array([order[label] for _, label in examples], dtype=np.int64)
 
 
-def halves(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two disjoint halves of 0..n-1, each with its share of every class."""
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    return np.sort(by_class[0::2]), np.sort(by_class[1::2])
+def halves(inputs: Sequence[str | Pair]) -> tuple[np.ndarray, np.ndarray]:
+    """Positions to choose on and positions to measure on, disjoint and both not empty, by a hash of each input."""
+    digests = [hashlib.sha256(repr(one).encode("utf-8", "replace")).digest()[0] for one in inputs]
+    is_chosen = np.array(digests) % 2 == 0
+    if is_chosen.all() or not is_chosen.any():  # very few
+        is_chosen = np.arange(len(inputs)) % 2 == 0
+    return np.flatnonzero(is_chosen), np.flatnonzero(~is_chosen)
 
 
 def path(

@@ -77,11 +77,14 @@ def test_calibration_makes_the_labels_likelier():
     assert ece(after, labels) < 0.05 < 0.2 < ece(before, labels)
 
 
-def test_metrics_are_measured_on_examples_that_nothing_was_chosen_on():
-    labels = np.arange(120) % 4
-    chosen, measured = halves(labels, seed=0)
-    assert sorted([*chosen, *measured]) == list(range(120))
-    assert np.bincount(labels[chosen]).tolist() == np.bincount(labels[measured]).tolist()
+def test_what_is_measured_on_does_not_depend_on_what_else_there_is():
+    texts = [f"text {number}" for number in range(400)]
+    chosen, measured = halves(texts)
+    assert sorted([*chosen, *measured]) == list(range(400))
+    assert 150 < len(measured) < 250
+    fewer, _ = halves(texts[100:])
+    assert {texts[place] for place in chosen if place >= 100} == {texts[100 + place] for place in fewer}
+    assert [len(half) for half in halves([("a", "b"), ("a", "b")])] == [1, 1]
 
 
 @pytest.mark.parametrize(
