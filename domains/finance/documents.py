@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from domains.finance.models import Entity, Mention, Story
 from suite.index.collections import Collection
@@ -35,8 +36,8 @@ def load_documents(keys: Sequence[str]) -> dict[str, Document]:
     }
 
 
-def attributes_of(story: Story, symbols: list[str]) -> dict[str, object]:
-    found: dict[str, object] = {"published": int(story.first_published_at.timestamp())}
+def attributes_of(story: Story, symbols: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"published": int(story.first_published_at.timestamp())}
     if symbols:
         found["entity"] = symbols
     if story.topic:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -71,7 +71,7 @@ def move(gone: Iterable[Counted], come: Iterable[Counted], revision: int) -> Non
 def _add(rows: Sequence[tuple], revision: int) -> None:
     table = Bucket._meta.db_table
     adapt = connection.ops.adapt_datetimefield_value
-    values: list[object] = []
+    values: list[Any] = []
     for entity_id, topic, seconds, start, stories, articles, *leans in rows:
         values += [entity_id, topic, seconds, adapt(datetime.fromtimestamp(start, UTC)), int(stories), int(articles)]
         values += [*leans, revision]

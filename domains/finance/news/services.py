@@ -166,7 +166,7 @@ def write_traces(readings: Iterable[Reading], revision: int) -> None:
 # Counting ----------------------------------------------------------------------------------------------------
 def recount(grown: Sequence[trees.Grown], empty: Sequence, revision: int) -> set[int]:
     """Bring mentions and buckets in line with the stories; returns the entities whose figures changed."""
-    said: dict[int, dict[int, tuple[float, float, float]]] = defaultdict(dict)
+    said: dict[int, dict[int, tuple[float, ...]]] = defaultdict(dict)
     articles = [leaf.id for one in grown for leaf in one.articles]
     scores = Score.objects.filter(article__in=articles, is_current=True)
     for article, entity, *leaning in scores.values_list("article", "entity", "p_negative", "p_neutral", "p_positive"):
@@ -189,7 +189,7 @@ def recount(grown: Sequence[trees.Grown], empty: Sequence, revision: int) -> set
     return {entity for _, entity in (*gone, *come) if entity}
 
 
-def mentions(one: trees.Grown, said: dict[int, dict[int, tuple[float, float, float]]]) -> list[tuple[int, Counted]]:
+def mentions(one: trees.Grown, said: dict[int, dict[int, tuple[float, ...]]]) -> list[tuple[int, Counted]]:
     """What a story counts for, with the article that says so: for itself by its lead, and for each entity by the first
     article that names it."""
     story, lead = one.story, one.story.lead_id

@@ -202,7 +202,7 @@ def choose_stories(trees: Mapping[int, Sequence[Leaf]], stories: Mapping[int, St
     taken = {story.pk for story in chosen.values()}
     for root in sorted(trees):
         if root not in chosen:
-            free = sorted({leaf.story for leaf in trees[root] if leaf.story in stories} - taken - {None})
+            free = sorted({leaf.story for leaf in trees[root] if leaf.story and leaf.story in stories} - taken)
             if free:
                 chosen[root] = stories[free[0]]
                 taken.add(free[0])

@@ -61,8 +61,9 @@ class Window:
 
     def put(self, sketch: Sketch) -> None:
         old = self.sketches.get(sketch.number)
-        for number in keys_of(old) if old else ():
-            self.holders[number].discard(old.number)
+        if old is not None:
+            for number in keys_of(old):
+                self.holders[number].discard(old.number)
         self.sketches[sketch.number] = sketch
         for number in keys_of(sketch):
             self.holders[number].add(sketch.number)
