@@ -63,7 +63,7 @@ def as_told(alert: Alert) -> dict[str, Any]:
         "annotations": {"summary": alert.why, "alert_id": str(alert.pk)},
         "startsAt": alert.fired_at.isoformat(),
         "endsAt": alert.resolved_at.isoformat() if alert.resolved_at else NOT_ENDED,
-        "generatorURL": f"{settings.PUBLIC_URL}/finance/alerts/{alert.pk}",
+        "generatorURL": f"{settings.PUBLIC_URL}/finance/alerts/{alert.pk}/",
         "fingerprint": f"{alert.rule_id or 0:08x}{hash_of(alert):08x}",
     }
 

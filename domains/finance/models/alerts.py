@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import models
 from django.utils import timezone
+
+from suite.outbound import BadAddress, parsed
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
@@ -322,11 +326,35 @@ class Channel(models.Model):
     )
     tells_resolved = models.BooleanField("tells when resolved", default=True)
 
+    LONGEST_WAIT, LONGEST_REPEAT = HOUR, 7 * DAY
+
     class Meta:
         ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        errors = {}
+        try:
+            if self.kind == self.Kind.WEBHOOK:
+                parsed(self.target)
+            else:
+                validate_email(self.target)
+        except BadAddress as error:
+            errors["target"] = str(error)
+        except ValidationError:
+            errors["target"] = "it must be one e-mail address"
+        if self.kind == self.Kind.EMAIL and not settings.EMAIL_HOST:
+            errors["kind"] = "no mail server is set: SUITE_SMTP_URL"
+        if self.group_wait_seconds is not None and self.group_wait_seconds > self.LONGEST_WAIT:
+            errors["group_wait_seconds"] = f"must be at most {self.LONGEST_WAIT}"
+        if self.repeat_seconds is not None and not (
+            self.repeat_seconds == 0 or MINUTE <= self.repeat_seconds <= self.LONGEST_REPEAT
+        ):
+            errors["repeat_seconds"] = f"must be 0 or from {MINUTE} to {self.LONGEST_REPEAT}"
+        if errors:
+            raise ValidationError(errors)
 
 
 class Notification(models.Model):
