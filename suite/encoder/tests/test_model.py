@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
-from suite.encoder import checkpoint, model
+from suite.encoder import checkpoint, engines, model
+from suite.encoder.batching import batches
 from suite.encoder.checkpoint import CheckpointError
-from suite.encoder.model import Encoder, batches
+from suite.encoder.model import Encoder
 from suite.encoder.tests.conftest import write_pooling
 from suite.encoder.tests.models import DEFAULT
 
@@ -64,7 +67,8 @@ def test_a_module_that_would_change_the_vector_is_refused(tiny_copy):
 
 def test_vectors_come_in_the_order_of_the_texts_whatever_the_batches(tiny, monkeypatch):
     one_by_one = np.vstack([tiny.embed([text]) for text in TEXTS])
-    monkeypatch.setattr(tiny, "budget", 20)
+    monkeypatch.setitem(engines.TOKENS_A_BATCH, tiny.engine_name, 20)
+    monkeypatch.setitem(model.WINDOW, "cpu", 3)
     np.testing.assert_allclose(tiny.embed(TEXTS), one_by_one, atol=1e-5)
 
 
@@ -80,18 +84,48 @@ def test_no_texts_give_no_vectors(tiny):
 
 
 def test_a_text_given_twice_is_encoded_once(tiny, monkeypatch):
-    encoded: list[list[int]] = []
-    forward = tiny.forward
+    encoded: list[np.ndarray] = []
+    vectors_of = tiny.engine.vectors
 
     def counted(ids):
         encoded.extend(ids)
-        return forward(ids)
+        return vectors_of(ids)
 
-    monkeypatch.setattr(tiny, "forward", counted)
+    monkeypatch.setattr(tiny.engine, "vectors", counted)
     vectors = tiny.embed(["tent", "boat", "tent", "tent"])
     assert len(encoded) == 2
     assert (vectors[[2, 3]] == vectors[0]).all()
     assert (vectors[1] != vectors[0]).any()
+
+
+def test_token_ids_are_taken_in_a_texts_place(tiny, monkeypatch):
+    ids = tiny.tokenise(TEXTS)
+    np.testing.assert_array_equal(tiny.embed([TEXTS[0], list(ids[1]), *ids[2:], ids[2]])[:-1], tiny.embed(TEXTS))
+    monkeypatch.setattr(tiny, "tokenise", lambda texts: [] if not texts else pytest.fail("tokenised again"))
+    np.testing.assert_array_equal(tiny.embed(ids), tiny.embed(ids[::-1])[::-1])
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([], "text 1: token ids must be 1 to 64 whole numbers in one row, not float64 (0,)"),
+        ([1.5], "not float64 (1,)"),
+        ([[1], [2]], "not int64 (2, 1)"),
+        ([1] * 65, "must be 1 to 64 whole numbers in one row, not int64 (65,)"),
+        ([30_522], "text 1: token ids must be from 0 to 30521"),
+        ([-1], "must be from 0 to 30521"),
+    ],
+)
+def test_token_ids_that_are_not_this_models_are_named(tiny, ids, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        tiny.embed(["tent", ids])
+
+
+def test_an_engine_that_is_not_there_is_named(tiny, tiny_folder):
+    with pytest.raises(CheckpointError, match="no engine 'steam' here; there are: reference, torch-fp32"):
+        tiny.with_engine("steam")
+    with pytest.raises(CheckpointError, match="no engine 'steam'"):
+        Encoder.load(str(tiny_folder), engine="steam")
 
 
 def test_a_long_text_is_cut_at_the_models_length(tiny):
@@ -121,7 +155,7 @@ def test_weights_that_are_not_all_there_are_refused(tiny_copy):
     weights = load_file(tiny_copy / checkpoint.WEIGHTS)
     del weights["encoder.layer.0.attention.self.query.weight"]
     save_file(weights, tiny_copy / checkpoint.WEIGHTS, metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match=r"lack 1 tensors, such as encoder\.layer\.0\.attention\.self\.query"):
+    with pytest.raises(CheckpointError, match=r"lack tensors, such as encoder\.layer\.0\.attention\.self\.query"):
         Encoder.load(str(tiny_copy))
 
 
@@ -144,10 +178,10 @@ def test_batches_hold_every_text_once_within_the_budget(lengths, budget):
 
 
 def test_the_quickest_encoder_keeps_the_vectors(tiny, monkeypatch):
-    monkeypatch.setattr(model, "multiplies_bfloat16", lambda device: True)
+    monkeypatch.setattr(tiny, "engine_names", [engines.EXACT, engines.NARROW])
     before = tiny.embed(TEXTS)
     quick = tiny.quickest(TEXTS)
-    assert next(quick.model.parameters()).dtype == torch.bfloat16
+    assert quick.engine_name == engines.NARROW
     assert np.einsum("nd,nd->n", before, quick.embed(TEXTS)).min() > 0.999
     np.testing.assert_array_equal(tiny.embed(TEXTS), before)  # the one it was made of stays as it is
     monkeypatch.setattr(model, "FAITHFUL", 1.1)

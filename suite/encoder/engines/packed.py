@@ -1,0 +1,169 @@
+"""The body in torch without padding: the tokens of all texts of a batch stand one after another.
+
+Everything but attention is the same for every token, so it runs on the (tokens, d) matrix as it is. Attention runs by
+stretches of texts of one length on the CPU, and by one variable-length kernel on a GPU; neither needs a mask.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from suite.encoder.engines.body import Body, Layer, Linear, Norm
+
+FLOAT32, BFLOAT16, INT8 = "fp32", "bf16", "int8"
+Multiply = Callable[[torch.Tensor], torch.Tensor]
+
+
+class PackedEngine:
+    """A body in one precision on one device; safe to use from several threads."""
+
+    def __init__(self, body: Body, pooling: str, precision: str, device: torch.device) -> None:
+        dtype = torch.bfloat16 if precision == BFLOAT16 else torch.float32
+        self.pooling, self.device = pooling, device
+        has_kernel = device.type == "cuda" and dtype == torch.bfloat16
+        self.attend_by = attend_by_kernel if has_kernel else attend_by_stretches
+        self.heads, self.dimensions, self.epsilon = body.heads, body.dimensions, body.epsilon
+        self.words = body.words.to(device, dtype)
+        self.positions = body.positions.to(device, dtype)
+        self.norm = moved(body.embedding_norm, device, dtype)
+        self.layers = [PackedLayer(layer, body.approximation, precision, device) for layer in body.layers]
+
+    @torch.inference_mode()
+    def vectors(self, ids: Sequence[np.ndarray]) -> np.ndarray:
+        """Unit vectors, float32 (b, d), of b texts given as token ids, best in order of their length."""
+        batch = Batch([len(one) for one in ids], self.device)
+        tokens = torch.from_numpy(np.concatenate(ids).astype(np.int32)).to(self.device)  # (t,)
+        states = functional.embedding(tokens, self.words) + functional.embedding(batch.places, self.positions)
+        states = self.normalise(states, self.norm)  # (t, d)
+        for layer in self.layers:
+            mixed = layer.mix(self.attend_by(layer.qkv(states), self.heads, batch))
+            states = self.normalise(mixed.add_(states), layer.attention_norm)
+            states = self.normalise(layer.down(layer.up(states)).add_(states), layer.norm)
+        pooled = batch.first(states) if self.pooling == "cls" else batch.mean(states)  # (b, d)
+        return functional.normalize(pooled, dim=1).cpu().numpy()
+
+    def normalise(self, states: torch.Tensor, norm: Norm) -> torch.Tensor:
+        return functional.layer_norm(states, (self.dimensions,), norm.weight, norm.bias, self.epsilon)
+
+
+class Batch:
+    """Where the texts of a batch lie among its tokens."""
+
+    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.arange(ends[-1]) - np.repeat(ends[:-1], lengths)
+        self.longest = max(lengths)
+        self.places = torch.from_numpy(places.astype(np.int32)).to(device)  # (t,) of each token in its text
+        self.ends = torch.from_numpy(ends.astype(np.int32)).to(
+            device
+        )  # (b + 1,) first token of each text, then the end
+        self.stretches: list[tuple[int, int, int]] = []  # (first token, texts, length of each)
+        start = 0
+        for length, texts in groupby(lengths):
+            count = len(list(texts))
+            self.stretches.append((start, count, length))
+            start += count * length
+
+    def first(self, states: torch.Tensor) -> torch.Tensor:
+        return states[self.ends[:-1]].float()
+
+    def mean(self, states: torch.Tensor) -> torch.Tensor:
+        """(t, d) -> float32 (b, d)."""
+        return torch.segment_reduce(states.float(), "mean", offsets=self.ends.long())
+
+
+def attend_by_stretches(qkv: torch.Tensor, heads: int, batch: Batch) -> torch.Tensor:
+    """Every token's mixture of the values of its own text, (t, 3d) -> (t, d), for texts of one length at a time."""
+    tokens, size = len(qkv), qkv.shape[1] // 3 // heads
+    out = qkv.new_empty(tokens, heads * size)
+    for start, count, length in batch.stretches:
+        part = slice(start, start + count * length)
+        query, key, value = qkv[part].view(count, length, 3, heads, size).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(query, key, value)  # (count, heads, length, size)
+        out[part].view(count, length, heads, size).copy_(mixed.transpose(1, 2))
+    return out
+
+
+def attend_by_kernel(qkv: torch.Tensor, heads: int, batch: Batch) -> torch.Tensor:
+    """The same by one kernel for texts of any lengths, on a GPU."""
+    from torch.nn.attention.varlen import varlen_attn  # in torch since 2.10
+
+    query, key, value = qkv.view(len(qkv), 3, heads, -1).unbind(1)  # each (t, heads, size)
+    mixed = varlen_attn(query, key, value, batch.ends, batch.ends, batch.longest, batch.longest)
+    assert isinstance(mixed, torch.Tensor)  # a pair only where more is asked for
+    return mixed.reshape(len(qkv), -1)
+
+
+class PackedLayer:
+    """One layer's products, each a function of (t, in) -> (t, out)."""
+
+    def __init__(self, layer: Layer, approximation: str, precision: str, device: torch.device) -> None:
+        def multiply(linear: Linear, *, gelu: bool = False) -> Multiply:
+            return multiplication(linear, approximation if gelu else None, precision, device)
+
+        dtype = torch.bfloat16 if precision == BFLOAT16 else torch.float32
+        self.qkv, self.mix = multiply(layer.qkv), multiply(layer.mix)
+        self.up, self.down = multiply(layer.up, gelu=True), multiply(layer.down)
+        if precision == INT8:
+            self.down = row_by_row(self.down, layer.down.bias)
+        self.attention_norm = moved(layer.attention_norm, device, dtype)
+        self.norm = moved(layer.norm, device, dtype)
+
+
+def moved(norm: Norm, device: torch.device, dtype: torch.dtype) -> Norm:
+    return Norm(norm.weight.to(device, dtype), norm.bias.to(device, dtype))
+
+
+def multiplication(linear: Linear, approximation: str | None, precision: str, device: torch.device) -> Multiply:
+    """x -> x @ weight.T + bias, with GELU after it where an `approximation` of it is named."""
+    if precision == INT8:
+        return with_gelu(int8_multiplication(linear), approximation)
+    if precision == BFLOAT16 and device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return reordered_multiplication(linear, approximation)
+    dtype = torch.bfloat16 if precision == BFLOAT16 else torch.float32
+    weight, bias = linear.weight.to(device, dtype), linear.bias.to(device, dtype)
+    return with_gelu(lambda x: functional.linear(x, weight, bias), approximation)
+
+
+def row_by_row(multiply: Multiply, bias: torch.Tensor) -> Multiply:
+    """The same product with every row of x brought to one size before it, so that a few rows with large numbers (GELU
+    lets them through) do not coarsen the others."""
+
+    def scaled(x: torch.Tensor) -> torch.Tensor:
+        sizes = x.abs().amax(dim=1, keepdim=True).clamp(min=1e-8)  # (t, 1)
+        return torch.addcmul(bias, multiply(x / sizes).sub_(bias), sizes)
+
+    return scaled
+
+
+def with_gelu(multiply: Multiply, approximation: str | None) -> Multiply:
+    if approximation is None:
+        return multiply
+    return lambda x: functional.gelu(multiply(x), approximate=approximation)
+
+
+def reordered_multiplication(linear: Linear, approximation: str | None) -> Multiply:
+    """oneDNN's product with weights that lie as its kernels read them, and GELU applied while a block is in the cache.
+
+    The operator is what torch.compile uses; it takes a quarter off the product's time.
+    """
+    weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.bfloat16().contiguous(), None)
+    bias = linear.bias.bfloat16()
+    after, kind = ("none", "") if approximation is None else ("gelu", approximation)
+    return lambda x: torch.ops.mkldnn._linear_pointwise(x, weight, bias, after, [], kind)
+
+
+def int8_multiplication(linear: Linear) -> Multiply:
+    """Weights in int8 with a scale for each row; a batch's activations are quantised as they come."""
+    scales = linear.weight.abs().amax(dim=1).clamp(min=1e-8) / 127  # (out,)
+    zeros = torch.zeros(len(scales), dtype=torch.long)
+    with warnings.catch_warnings(action="ignore"):  # torch will drop these tensors one day, and this engine with them
+        quantised = torch.quantize_per_channel(linear.weight.contiguous(), scales, zeros, axis=0, dtype=torch.qint8)
+    packed = torch.ops.quantized.linear_prepack(quantised, linear.bias)
+    return lambda x: torch.ops.quantized.linear_dynamic(x, packed, reduce_range=False)
