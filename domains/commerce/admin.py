@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.contrib import admin
@@ -38,23 +37,27 @@ class CatalogueAdmin(ModelAdmin):
     def is_blend_learned(self, catalogue: Catalogue) -> bool:
         return bool(catalogue.blend)
 
-    @admin.display(description="weights of the channels (for a short and a long history)")
+    @admin.display(description="weights of the channels, for a short and for a long history")
     def blend_weights(self, catalogue: Catalogue) -> str:
         blend = Blend.from_json(catalogue.blend)
         rows = zip(FEATURES, blend.short, blend.long, strict=True)
-        return format_html(
-            "<table><thead><tr><th>feature</th><th>short</th><th>long</th></tr></thead><tbody>{}</tbody></table>",
-            format_html_join(
-                "",
-                "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
-                ((name, f"{short:.3f}", f"{long:.3f}") for name, short, long in rows),
-            ),
-        )
+        cells = ((name, *(f"{weight:.3f}" if weight else "-" for weight in weights)) for name, *weights in rows)
+        row = '<tr><td class="pr-3">{}</td><td class="px-3 text-right">{}</td><td class="px-3 text-right">{}</td></tr>'
+        named = [("feature", "short", "long"), *cells]
+        return format_html("<table>{}</table>", format_html_join("", row, named))
 
     @admin.display(description="how they were learned")
     def learned_from(self, catalogue: Catalogue) -> str:
-        metrics = json.dumps(catalogue.blend_metrics, indent=1) if catalogue.blend_metrics else "not yet: the prior"
-        return format_html("<pre>{}</pre>", metrics)
+        known = catalogue.blend_metrics
+        if not known:
+            return "not yet: the prior"
+        if not known["learned"]:
+            return f"{known['interactions']:,} interactions are too few to learn from yet: the prior"
+        links = "with links" if known["has_links"] else "without links"
+        return (
+            f"from {known['interactions']:,} interactions of {known['people']:,} people, {links}, their newest "
+            f"{known['held_out']} held out, under release {known['release'][:8] or 'none'}, in {known['seconds']:.1f} s"
+        )
 
 
 @admin.register(Item)
@@ -78,13 +81,17 @@ class InteractionAdmin(ReadOnlyAdmin):
 
 @admin.register(ItemStatistics)
 class ItemStatisticsAdmin(ReadOnlyAdmin):
-    list_display = ("item_key", "catalogue", "popularity")
+    list_display = ("item_key", "catalogue", "shown_popularity")
     list_filter = ("catalogue",)
     list_select_related = ("catalogue",)
     search_fields = ("item_key",)
     ordering = ("-popularity",)
-    fields = ("catalogue", "item_key", "popularity", "goes_with")
-    readonly_fields = ("goes_with",)
+    fields = ("catalogue", "item_key", "shown_popularity", "goes_with")
+    readonly_fields = ("shown_popularity", "goes_with")
+
+    @admin.display(description="popularity", ordering="popularity")
+    def shown_popularity(self, row: ItemStatistics) -> str:
+        return f"{row.popularity:.2f}"
 
     @admin.display(description="goes with, strongest first")
     def goes_with(self, row: ItemStatistics) -> str:

@@ -39,6 +39,22 @@ FULL = {
     "chinese-search": "/commerce/?catalogue=zh&q=%E8%8C%B6%E5%A3%B6",
     "log-in": "/admin/login/",
 }
+OPERATOR = {
+    "catalogues": "/admin/commerce/catalogue/",
+    "catalogue": "/admin/commerce/catalogue/1/change/",
+    "items": "/admin/commerce/item/",
+    "item-row": "/admin/commerce/item/1/change/",
+    "interactions": "/admin/commerce/interaction/",
+    "statistics": "/admin/commerce/itemstatistics/",
+    "statistics-row": "/admin/commerce/itemstatistics/1/change/",
+    "links": "/admin/commerce/link/",
+    "related-row": "/admin/commerce/relateditems/1/change/",
+    "events": "/admin/events/event/",
+    "keys": "/admin/events/apikey/",
+    "jobs": "/admin/events/joblease/",
+    "generations": "/admin/index/generation/",
+    "releases": "/admin/releases/release/",
+}
 
 
 def main() -> int:
@@ -100,6 +116,9 @@ def operator_pictures(browser: Browser, address: str, folder: Path) -> list[str]
         page.keyboard.press("Enter")
         expect(page.get_by_text("To decide today")).to_be_visible()
         faults += take(page, folder / f"operator-{name}.png")
+        for title, path in OPERATOR.items():
+            page.goto(path)
+            faults += take(page, folder / f"admin-{title}-{name}.png")
         page.goto("/commerce/?user=mara")
         expect(page.locator("[data-live-status]")).to_have_text("live")
         page.locator(".pick summary").first.click()

@@ -21,7 +21,7 @@ from domains.commerce.recommender.statistics import COLUMNS
 
 HISTORY = 50  # the newest distinct items that are looked at
 TOGETHER, TEXT, POPULAR, GRAPH = 300, 150, 100, 150  # candidates a channel
-REASONS = 3  # kept an item
+REASONS = 3  # kept an item, and the strongest of each channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,17 @@ def newest_first(history: Sequence[Seen]) -> tuple[list[str], np.ndarray]:
             break
     moments = np.diff(np.array(list(ages.values())), prepend=next(iter(ages.values()), 0.0)) != 0
     return list(ages), np.cumsum(moments)
+
+
+def causes(strengths: np.ndarray) -> list[tuple[int, int]]:
+    """(channel, history item) of the strongest causes, strongest first; strengths is (channels, history)."""
+    order = np.argsort(-strengths, axis=None, kind="stable")
+    kept: list[tuple[int, int]] = []
+    for channel, step in zip(*np.unravel_index(order, strengths.shape), strict=True):
+        is_first = all(channel != other for other, _ in kept)
+        if strengths[channel, step] > 0 and (is_first or len(kept) < REASONS):
+            kept.append((int(channel), int(step)))
+    return kept
 
 
 def everything(keys: list[str]) -> set[str]:
@@ -152,12 +163,9 @@ class Recommender:
             shares = by_channel[place] / totals[place]
             if not shares.any():  # nothing speaks for it: it is there because something has to be
                 shares[CHANNELS.index("popular")] = 1.0
-            order = np.argsort(-strengths[:, :, place], axis=None, kind="stable")[:REASONS]
-            pairs = [np.unravel_index(flat, strengths.shape[:2]) for flat in order]
             because = [
                 (found.history[step], CHANNELS[channel], round(float(strengths[channel, step, place]), 4))
-                for channel, step in pairs
-                if strengths[channel, step, place] > 0
+                for channel, step in causes(strengths[:, :, place])
             ]
             score = float(contributions[place].sum())
             named = {name: round(float(share), 4) for name, share in zip(CHANNELS, shares, strict=True)}

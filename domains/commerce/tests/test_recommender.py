@@ -10,7 +10,7 @@ from domains.commerce.recommender.blend import PRIOR, Blend
 from domains.commerce.recommender.features import FEATURES
 from domains.commerce.recommender.graph import build_graph, shared_traits
 from domains.commerce.recommender.log import InteractionLog
-from domains.commerce.recommender.ranker import Recommender, newest_first
+from domains.commerce.recommender.ranker import Recommender, causes, newest_first
 from domains.commerce.recommender.sources import ArrayText, Neighbours, NoText, Seen
 from domains.commerce.recommender.statistics import (
     COLUMNS,
@@ -275,3 +275,8 @@ def test_what_two_items_share_is_named_and_a_direct_link_goes_first():
         ("emma", "persuasion"): [("author", "Austen", True), ("language", "English", True)],
         ("dune", "messiah"): [("follows", "messiah", False)],
     }
+
+
+def test_every_channel_that_speaks_for_an_item_names_its_strongest_cause():
+    strengths = np.array([[0.3, 0.2, 0.15, 0.12], [0.0, 0.1, 0.05, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    assert causes(strengths) == [(0, 0), (0, 1), (0, 2), (1, 1)]
