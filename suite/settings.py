@@ -103,6 +103,7 @@ except OSError as error:
     raise SettingError("SUITE_STATE", str(STATE_DIR), f"the folder cannot be made ({error.strerror})") from error
 INDEX_DIR = STATE_DIR / "index"
 RELEASES_DIR = STATE_DIR / "releases"
+TRAINING_DIR = STATE_DIR / "training"
 
 # Security ---------------------------------------------------------------------------------------------------
 DEBUG = env_bool("SUITE_DEBUG", False)

@@ -9,6 +9,8 @@ from suite.releases import selectors, services
 def sweep() -> None:
     if selectors.outstanding().exists():
         services.ring()
+    if selectors.outstanding_runs().exists():
+        services.ring_training()
     for name in jobs.due():
         run.delay(name)
 

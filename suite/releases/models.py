@@ -27,6 +27,8 @@ class Release(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.CANDIDATE)
     message = models.TextField(blank=True)
     metrics = models.JSONField(default=dict)  # {head: {metric: value}}
+    comparison = models.JSONField(default=dict)  # {head or task: ...}, see `comparison.compare`; of a trained release
+    compared_with = models.CharField(max_length=16, blank=True)  # the release that was active then
     created_at = models.DateTimeField(auto_now_add=True)
     activated_at = models.DateTimeField(null=True, blank=True)
 
@@ -43,6 +45,11 @@ class Release(models.Model):
     def folder(self) -> Path:
         """The checkpoint folder."""
         return settings.RELEASES_DIR / self.path
+
+    @property
+    def worse_in(self) -> list[str]:
+        """The heads and tasks in which it is worse, beyond noise, than the release it was compared with."""
+        return sorted(name for name, entry in self.comparison.items() if entry["high"] < 0)
 
 
 class Promotion(models.Model):
@@ -73,3 +80,43 @@ class Promotion(models.Model):
 
     def __str__(self) -> str:
         return f"{'rollback' if self.is_rollback else 'promotion'} to {self.release_id[:8]}"
+
+
+class TrainingRun(models.Model):
+    """One training run, with its progress. A process of its own carries it out under a lease; whoever is killed leaves
+    a folder that another one goes on from."""
+
+    class State(models.TextChoices):
+        REQUESTED = "requested"
+        RUNNING = "running"
+        DONE = "done"
+        STOPPED = "stopped"  # by a person
+        FAILED = "failed"  # `message` says why
+
+    state = models.CharField(max_length=10, choices=State, default=State.REQUESTED)
+    data = models.JSONField(default=list)  # [[format, path]] of files
+    validation = models.JSONField(default=list)  # the same, to validate on
+    has_rows = models.BooleanField(default=True)  # whether it learns from the applications' own rows
+    config = models.JSONField(default=dict)  # fields of `TrainingConfig` that are not the default
+    progress = models.JSONField(default=dict)  # `suite.encoder.training.loop.Progress`
+    notes = models.TextField(blank=True)  # what was left out of the data, and what is being done
+    message = models.TextField(blank=True)
+    release = models.ForeignKey(Release, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs")
+    is_stop_wanted = models.BooleanField(default=False)
+    lives = models.PositiveSmallIntegerField(default=0)  # processes that have worked on it
+    idle_lives = models.PositiveSmallIntegerField(default=0)  # of the last ones, those that got no further
+    requested_by = models.CharField(max_length=150, blank=True)
+    requested_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"training run {self.pk}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its snapshot and checkpoints lie until it is finished."""
+        return settings.TRAINING_DIR / str(self.pk)

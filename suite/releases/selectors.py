@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.db.models import QuerySet
 
-from suite.releases.models import Promotion, Release
+from suite.releases.models import Promotion, Release, TrainingRun
 
 OUTSTANDING = (Promotion.State.REQUESTED, Promotion.State.RUNNING)
+OUTSTANDING_RUNS = (TrainingRun.State.REQUESTED, TrainingRun.State.RUNNING)
 
 
 class NoSuchRelease(LookupError):
@@ -36,3 +37,8 @@ def rollback_target() -> Release | None:
 def outstanding() -> QuerySet[Promotion]:
     """Promotions and rollbacks that are not finished, oldest first."""
     return Promotion.objects.filter(state__in=OUTSTANDING).select_related("release").order_by("id")
+
+
+def outstanding_runs() -> QuerySet[TrainingRun]:
+    """Training runs that are not finished, oldest first."""
+    return TrainingRun.objects.filter(state__in=OUTSTANDING_RUNS).order_by("id")

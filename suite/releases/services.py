@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from django.db import transaction
+from django.utils import timezone
 
 from suite.events import doorbell
 from suite.live.broadcast import broadcast
 from suite.releases import selectors
-from suite.releases.models import Promotion, Release
+from suite.releases.models import Promotion, Release, TrainingRun
 
 TOPIC = "suite.releases"
+TRAINING_LEASE = "suite.training"
 
 
 class RequestRefused(Exception):
     """A promotion or rollback that makes no sense now; the message says why."""
 
 
-def request_promotion(release: Release, by: str = "") -> Promotion:
-    """Ask for `release` to serve; an outstanding request for it is returned as it is. Raises `RequestRefused`."""
-    return _request(release, by, is_rollback=False)
+def request_promotion(release: Release, by: str = "", override: str = "") -> Promotion:
+    """Ask for `release` to serve; an outstanding request for it is returned as it is.
+
+    One that is worse beyond noise than the active one needs a written reason, `override`. Raises `RequestRefused`.
+    """
+    if release.worse_in and not override.strip():
+        raise RequestRefused(
+            f"release {release} is worse beyond noise than {release.compared_with[:8]} in "
+            f"{', '.join(release.worse_in)}; give a reason to promote it all the same"
+        )
+    return _request(release, by, override=override.strip(), is_rollback=False)
 
 
 def request_rollback(by: str = "") -> Promotion:
@@ -29,7 +42,7 @@ def request_rollback(by: str = "") -> Promotion:
     return _request(target, by, is_rollback=True)
 
 
-def _request(release: Release, by: str, *, is_rollback: bool) -> Promotion:
+def _request(release: Release, by: str, override: str = "", *, is_rollback: bool) -> Promotion:
     with transaction.atomic():
         locked = Release.objects.select_for_update().get(pk=release.pk)  # one request at a time for a release
         if locked.state == Release.State.ACTIVE:
@@ -37,7 +50,11 @@ def _request(release: Release, by: str, *, is_rollback: bool) -> Promotion:
         promotion = selectors.outstanding().filter(release=locked).first()
         if promotion is None:
             promotion = Promotion.objects.create(
-                release=locked, previous=selectors.active(), is_rollback=is_rollback, requested_by=by[:150]
+                release=locked,
+                previous=selectors.active(),
+                is_rollback=is_rollback,
+                requested_by=by[:150],
+                override_reason=override,
             )
             broadcast([TOPIC])
         transaction.on_commit(ring)
@@ -47,3 +64,44 @@ def _request(release: Release, by: str, *, is_rollback: bool) -> Promotion:
 def ring() -> None:
     """Wake the worker that carries promotions out."""
     doorbell.ring("workers.train.promote")
+
+
+# Training ----------------------------------------------------------------------------------------------------
+def training_topic(run: int) -> str:
+    return f"suite.training:{run}"
+
+
+def request_training(
+    data: Sequence[tuple[str, str]] = (), validation: Sequence[tuple[str, str]] = (), *, has_rows: bool = True,
+    config: Mapping[str, Any] | None = None, by: str = "", is_rung: bool = True,
+) -> TrainingRun:  # fmt: skip
+    """Ask for a training run on files, (format, path), and on the applications' own rows where `has_rows`."""
+    with transaction.atomic():
+        run = TrainingRun.objects.create(
+            data=list(data),
+            validation=list(validation),
+            has_rows=has_rows,
+            config=dict(config or {}),
+            requested_by=by[:150],
+        )
+        broadcast([TOPIC])
+        if is_rung:
+            transaction.on_commit(ring_training)
+    return run
+
+
+def stop_training(run: TrainingRun) -> None:
+    """Ask a run to end; one that nobody has begun ends here. Raises `RequestRefused` where it is finished."""
+    now = timezone.now()
+    with transaction.atomic():
+        waiting = TrainingRun.objects.filter(pk=run.pk, state=TrainingRun.State.REQUESTED)
+        running = TrainingRun.objects.filter(pk=run.pk, state=TrainingRun.State.RUNNING)
+        is_stopped = waiting.update(state=TrainingRun.State.STOPPED, message="stopped", finished_at=now)
+        if not is_stopped and not running.update(is_stop_wanted=True):
+            raise RequestRefused(f"{run} is finished already")
+        broadcast([training_topic(run.pk)])
+
+
+def ring_training() -> None:
+    """Wake the worker that sees to it that training runs are worked on."""
+    doorbell.ring("workers.train.train")

@@ -1,49 +1,73 @@
-"""Train: a snapshot of examples becomes an encoder with fitted, calibrated, measured heads.
+"""Train: a snapshot of examples becomes an encoder with a tuned body and fitted, calibrated, measured heads.
 
 Imports torch: for workers and commands only.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 from django.conf import settings
 
 from suite.domain import DomainError
 from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
+from suite.encoder.training.loop import Progress, fine_tune
+from suite.encoder.training.states import RunFolder
 from suite.releases.building import HeadPlan, declarations, fit_heads, plan_of
 from suite.releases.heads import Examples
 from suite.releases.snapshot import Snapshot, SnapshotError
 from suite.releases.training_data import TaskExamples
 
+SNAPSHOT = "snapshot.json.gz"
+
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """`metrics` are {head: {metric: value}} on held-out examples, `problems` say which heads are missing and why."""
+    """`metrics` are {head: {metric: value}} on held-out examples, `problems` say which heads are missing and why;
+    `plans` are the heads with the examples that they were fitted and measured on."""
 
     encoder: Encoder
     metrics: dict[str, dict[str, float]]
     problems: list[str]
+    plans: list[HeadPlan]
 
 
-def train(snapshot: Snapshot, config: TrainingConfig, say: Callable[[str], None], *, has_other_heads: bool) -> Trained:
-    """Fit the heads of the snapshot's tasks; with `has_other_heads` those that it has no data for, too, on the examples
-    that they declare. Raises `SnapshotError` or `CheckpointError`."""
+def train(
+    snapshot: Snapshot, config: TrainingConfig, folder: Path, *, has_other_heads: bool,
+    say: Callable[[str], None], report: Callable[[Progress], None],
+) -> Trained:  # fmt: skip
+    """Tune the body on the snapshot's tasks, then fit their heads on it; with `has_other_heads` those that there is no
+    data for, too, on the examples that they declare. Goes on from what a run of the same examples and configuration
+    left in `folder`. Raises `SnapshotError`, `TrainingError`, `CheckpointError`, and what `report` raises."""
     plans = head_plans(snapshot.tasks, has_other_heads=has_other_heads)
     say(f"Loading {settings.ENCODER}")
     encoder = Encoder.load(settings.ENCODER, threads=settings.ENCODER_THREADS)
+    if config.epochs:
+        count = sum(len(task.train) for task in snapshot.tasks)
+        say(f"Tuning the body on {count:,} examples of {len(snapshot.tasks)} tasks")
+        run = RunFolder(folder, digest(snapshot, config))
+        encoder, _ = fine_tune(encoder, snapshot.tasks, config, run, report)
     heads, metrics, problems = fit_heads(encoder, plans, say)
-    learned = {task.head for task in snapshot.tasks if task.head}
-    if missing := learned - heads.keys():
-        raise SnapshotError("; ".join(problem for problem in problems if any(name in problem for name in missing)))
-    return Trained(encoder.with_heads(heads), metrics, problems)
+    if missing := {task.head for task in snapshot.tasks if task.head} - heads.keys():
+        reasons = [problem for problem in problems if any(f"head {name}:" in problem for name in missing)]
+        raise SnapshotError("; ".join(reasons))
+    return Trained(encoder.with_heads(heads), metrics, problems, plans)
+
+
+def digest(snapshot: Snapshot, config: TrainingConfig) -> str:
+    """16 hex digits of what a run comes from: the same ones can go on from each other's checkpoints."""
+    text = json.dumps([snapshot.digest, config.as_dict(), settings.ENCODER])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def head_plans(tasks: Iterable[TaskExamples], *, has_other_heads: bool) -> list[HeadPlan]:
-    """The heads to fit: on all tasks that name one, together. Raises `DomainError` or `SnapshotError`."""
+    """The heads to fit: each on all tasks that name it. Raises `DomainError`."""
     declared = declarations()
     by_head: dict[str, list[TaskExamples]] = {}
     for task in tasks:

@@ -24,11 +24,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("release", metavar="ID", help="a release's fingerprint, or its first characters")
         parser.add_argument("--wait", action="store_true", help="end when it serves or is refused (exit status 1)")
+        parser.add_argument("--override", default="", metavar="REASON", help="promote it though it is worse")
         parser.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            promotion = services.request_promotion(selectors.find(options["release"]), "manage.py promote")
+            release = selectors.find(options["release"])
+            promotion = services.request_promotion(release, "manage.py promote", options["override"])
         except (selectors.NoSuchRelease, services.RequestRefused) as error:
             raise CommandError(str(error)) from error
         carry_out(self, promotion, does_wait=options["wait"], is_json=options["json"])

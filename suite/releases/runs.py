@@ -1,0 +1,164 @@
+"""Carry training runs out: take a snapshot, train, make the release and compare it with the active one.
+
+A run is worked on by a process of its own (`manage.py train --run`), so that neither a queue nor a broker's message
+waits for it. The process holds a lease; where it dies, the sweep finds the run without one and starts another process,
+which goes on from the last checkpoint. Imports torch: for workers and commands only.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from suite.encoder.checkpoint import CheckpointError
+from suite.encoder.training.config import ConfigError, TrainingConfig
+from suite.encoder.training.loop import Progress, Report
+from suite.encoder.training.tasks import TrainingError
+from suite.jobs import held
+from suite.live.broadcast import broadcast
+from suite.releases import runtime, selectors, snapshot
+from suite.releases.building import keep
+from suite.releases.comparison import compare
+from suite.releases.models import Release, TrainingRun
+from suite.releases.services import TRAINING_LEASE, training_topic
+from suite.releases.snapshot import Snapshot, SnapshotError, Source
+from suite.releases.training import SNAPSHOT, Trained, train
+
+log = logging.getLogger(__name__)
+NOTE_SECONDS = 1.0  # between two notes of progress
+MAX_IDLE_LIVES = 3  # processes that may die one after another without getting further
+
+Say = Callable[[str], None]
+
+
+class Stopped(Exception):
+    """A person wants the run to end."""
+
+
+def carry_out_requested(say: Say = log.info, report: Report = lambda progress: None) -> bool:
+    """Carry out what is outstanding, oldest first; False where another process is at it."""
+    with held(TRAINING_LEASE) as is_ours:
+        while is_ours and (run := selectors.outstanding_runs().first()):
+            attempt(run, say, report)
+    return is_ours
+
+
+def attempt(run: TrainingRun, say: Say, report: Report) -> None:
+    """Carry one out, or say on its row why it ended."""
+    if is_hopeless(run):
+        finish(run, TrainingRun.State.FAILED, f"{run.idle_lives} processes ended one after another without a word; "
+               "perhaps memory is short: use a smaller batch_size or max_tokens")  # fmt: skip
+        return
+    try:
+        carry_out(run, Notebook(run, say, report))
+    except Stopped:
+        finish(run, TrainingRun.State.STOPPED, "stopped")
+    except (SnapshotError, TrainingError, CheckpointError, ConfigError) as error:
+        finish(run, TrainingRun.State.FAILED, str(error))
+    except OSError as error:
+        finish(run, TrainingRun.State.FAILED, f"the run's folder cannot be written ({error.strerror})")
+    except Exception as error:  # whatever it is, the active release serves on and the row says what happened
+        log.exception("training run %s failed", run.pk)
+        finish(run, TrainingRun.State.FAILED, f"{type(error).__name__}: {error}")
+
+
+def is_hopeless(run: TrainingRun) -> bool:
+    """Count this process among the run's lives; True where the last ones got no further than those before."""
+    batch = run.progress.get("batch", 0)
+    run.idle_lives = run.idle_lives + 1 if run.lives and batch == run.progress.get("life_began", 0) else 0
+    run.progress["life_began"] = batch
+    run.lives += 1
+    run.started_at = run.started_at or timezone.now()
+    run.state = TrainingRun.State.RUNNING
+    run.save(update_fields=["idle_lives", "lives", "progress", "started_at", "state"])
+    return run.idle_lives >= MAX_IDLE_LIVES
+
+
+def carry_out(run: TrainingRun, notebook: Notebook) -> None:
+    """The whole way. Raises what `attempt` catches; the active release serves on whatever happens."""
+    config = TrainingConfig.from_mapping(run.config)
+    taken = snapshot_of(run)
+    for note in taken.notes:
+        notebook.say(note)
+    trained = train(taken, config, run.folder, has_other_heads=True, say=notebook.say, report=notebook.report)
+    release = keep(trained.encoder, trained.metrics, trained.problems)
+    notebook.say("Comparing with the active release")
+    against_active(release, trained, taken)
+    run.release = release
+    run.save(update_fields=["release"])
+    finish(run, TrainingRun.State.DONE, f"made release {release.fingerprint}")
+
+
+def snapshot_of(run: TrainingRun) -> Snapshot:
+    """What the run learns from: taken in its first life, read in the others."""
+    path = run.folder / SNAPSHOT
+    if path.is_file():
+        return Snapshot.read(path)
+    taken = snapshot.take(sources(run.data), sources(run.validation), with_rows=run.has_rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    taken.write(path)
+    return taken
+
+
+def sources(pairs: Sequence[Sequence[str]]) -> list[Source]:
+    return [Source(name, Path(path)) for name, path in pairs]
+
+
+def against_active(release: Release, trained: Trained, taken: Snapshot) -> None:
+    """Note on the release how it compares with the active one, where there is one that can be loaded."""
+    active = selectors.active()
+    if active is None or active == release:
+        return
+    sample = [task.validation[0][0] for task in taken.tasks if isinstance(task.validation[0][0], str)]
+    encoder = runtime.encoder_for(active.fingerprint).quickest(sample)
+    release.comparison = compare(trained.encoder.quickest(sample), encoder, trained.plans, taken.tasks)
+    release.compared_with = active.fingerprint
+    release.save(update_fields=["comparison", "compared_with"])
+
+
+def finish(run: TrainingRun, state: TrainingRun.State, message: str) -> None:
+    run.state, run.message, run.finished_at = state, message, timezone.now()
+    with transaction.atomic():
+        run.save(update_fields=["state", "message", "finished_at"])
+        broadcast([training_topic(run.pk)])
+    shutil.rmtree(run.folder, ignore_errors=True)
+
+
+class Notebook:
+    """Keeps a run's row up to date, and looks there whether a person wants it to stop."""
+
+    def __init__(self, run: TrainingRun, say: Say, report: Report) -> None:
+        self.run = run
+        self.tell = say
+        self.show = report
+        self.lines: list[str] = []
+        self.noted_at = 0.0
+
+    def say(self, line: str) -> None:
+        self.tell(line)
+        self.lines.append(line)
+        self.note(notes="\n".join(self.lines))
+
+    def report(self, progress: Progress) -> None:
+        self.show(progress)
+        is_last = progress.batch == progress.batches
+        if is_last or time.monotonic() - self.noted_at >= NOTE_SECONDS:
+            self.noted_at = time.monotonic()
+            self.note(progress=progress.as_dict() | {"life_began": self.run.progress.get("life_began", 0)})
+
+    def note(self, **changes: Any) -> None:
+        """Raises `Stopped`."""
+        with transaction.atomic():
+            TrainingRun.objects.filter(pk=self.run.pk).update(**changes)
+            broadcast([training_topic(self.run.pk)])
+        for name, value in changes.items():
+            setattr(self.run, name, value)
+        if TrainingRun.objects.filter(pk=self.run.pk, is_stop_wanted=True).exists():
+            raise Stopped

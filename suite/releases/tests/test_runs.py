@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+
+from suite.encoder.fake import FakeEncoder
+from suite.encoder.heads import HeadSpec, fit_head
+from suite.encoder.tests.test_heads import moods
+from suite.encoder.training.tasks import TrainingError
+from suite.events.models import JobLease
+from suite.live.models import Topic
+from suite.releases import processes, runs, runtime, selectors, services
+from suite.releases.building import HeadPlan
+from suite.releases.comparison import compare, reciprocal_ranks
+from suite.releases.heads import Examples
+from suite.releases.models import Promotion, Release, TrainingRun
+from suite.releases.tests.test_training import records, shop, write  # noqa: F401  the fixture
+from suite.releases.training_data import TaskExamples
+
+pytestmark = pytest.mark.django_db(transaction=True)
+QUICK = {"epochs": 1, "evaluations": 2, "batch_size": 16, "average": 2}
+SPEC = HeadSpec("mood", "classification", ("bad", "fine", "good"), "macro_f1")
+
+
+@pytest.fixture(autouse=True)
+def places(settings, tmp_path, monkeypatch):
+    settings.TRAINING_DIR = tmp_path / "training"
+    monkeypatch.setattr(processes, "_process", None)
+
+
+def test_a_run_makes_a_release_that_is_compared_with_the_active_one(shop):  # noqa: F811
+    shop["shop.moods"] = records(200)
+    first = services.request_training(config=QUICK, by="ada")
+    assert runs.carry_out_requested()
+    first.refresh_from_db()
+    assert (first.state, first.lives, first.message) == ("done", 1, f"made release {first.release_id}")
+    assert first.release.comparison == {}  # there was none to compare with
+    assert first.progress["batch"] == first.progress["batches"] and len(first.progress["evaluations"]) >= 3
+    assert not first.folder.exists()
+    assert Topic.objects.get(name=services.training_topic(first.pk)).sequence > 3
+    Release.objects.update(state=Release.State.ACTIVE)
+
+    second = services.request_training(config=QUICK | {"seed": 1})
+    runs.carry_out_requested()
+    second.refresh_from_db()
+    assert second.release.state == Release.State.CANDIDATE
+    assert second.release.compared_with == first.release_id
+    entry = second.release.comparison["mood"]
+    assert entry["metric"] == "macro_f1" and entry["low"] <= entry["candidate"] - entry["active"] <= entry["high"]
+    assert set(runtime.encoder_for(second.release_id).heads) == {"kind", "mood"}
+
+
+def test_a_file_and_its_absence(shop, tmp_path):  # noqa: F811
+    data = write(tmp_path / "moods.jsonl", records(90))
+    run = services.request_training([("shop.moods", str(data))], has_rows=False, config={"epochs": 0})
+    data.unlink()
+    runs.carry_out_requested()
+    run.refresh_from_db()
+    assert run.state == "failed" and "moods.jsonl: No such file or directory" in run.message
+    assert not Release.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [({"epoch": 1}, "epoch is not a field"), ({"epochs": -1}, "epochs must be from 0 to 1000")],
+)
+def test_a_bad_configuration_is_said_on_the_run(shop, config, message):  # noqa: F811
+    run = services.request_training(config=config)
+    runs.carry_out_requested()
+    run.refresh_from_db()
+    assert run.state == "failed" and message in run.message
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (TrainingError("out of memory"), "out of memory"),
+        (OSError(28, "No space left on device"), "cannot be written (No space left on device)"),
+        (ZeroDivisionError("nothing"), "ZeroDivisionError: nothing"),
+    ],
+)
+def test_whatever_goes_wrong_is_said_on_the_run(shop, monkeypatch, error, message):  # noqa: F811
+    def fail(*_, **__):
+        raise error
+
+    shop["shop.moods"] = records(90)
+    monkeypatch.setattr(runs, "train", fail)
+    run = services.request_training(config=QUICK)
+    runs.carry_out_requested()
+    run.refresh_from_db()
+    assert run.state == "failed" and message in run.message and run.finished_at is not None
+    assert not run.folder.exists()
+
+
+def test_a_run_can_be_stopped(shop):  # noqa: F811
+    shop["shop.moods"] = records(90)
+    run = services.request_training(config=QUICK)
+
+    def stop(progress):
+        if progress.batch == 2:
+            services.stop_training(run)
+
+    runs.NOTE_SECONDS, kept = 0.0, runs.NOTE_SECONDS
+    try:
+        runs.carry_out_requested(report=stop)
+    finally:
+        runs.NOTE_SECONDS = kept
+    run.refresh_from_db()
+    assert run.state == "stopped" and run.progress["batch"] <= 3
+    assert not Release.objects.exists()
+    with pytest.raises(services.RequestRefused, match="is finished already"):
+        services.stop_training(run)
+    waiting = services.request_training(config=QUICK)
+    services.stop_training(waiting)
+    waiting.refresh_from_db()
+    assert waiting.state == "stopped" and not selectors.outstanding_runs().exists()
+
+
+def test_a_run_whose_processes_die_again_and_again_is_given_up(shop):  # noqa: F811
+    run = services.request_training(config=QUICK)
+    for _ in range(runs.MAX_IDLE_LIVES):
+        assert not runs.is_hopeless(run)
+    assert runs.is_hopeless(run)
+    run.progress["batch"] = 7  # this one got further
+    assert not runs.is_hopeless(run)
+
+
+def test_a_process_is_started_where_nobody_works(shop, monkeypatch):  # noqa: F811
+    started = []
+    monkeypatch.setattr(
+        processes.subprocess, "Popen", lambda command: started.append(command) or SimpleNamespace(poll=lambda: None)
+    )
+    processes.see_to_training()
+    assert not started  # nothing to do
+    services.request_training(config=QUICK)
+    lease = JobLease.objects.create(name=services.TRAINING_LEASE, leased_until="2999-01-01T00:00:00Z")
+    processes.see_to_training()
+    assert not started  # somebody is at it
+    lease.delete()
+    processes.see_to_training()
+    processes.see_to_training()  # the one that was started has not claimed the lease yet
+    assert [command[1:] for command in started] == [
+        [str(processes.settings.BASE_DIR / "manage.py"), "train", "--requested"]
+    ]
+
+
+def test_the_command_prints_what_was_made_or_why_not(shop, tmp_path, capsys):  # noqa: F811
+    data = write(tmp_path / "moods.jsonl", records(90))
+    (tmp_path / "quick.json").write_text(json.dumps(QUICK))
+    call_command("train", "--data", f"shop.moods={data}", "--config", str(tmp_path / "quick.json"), "--json")
+    made = json.loads(capsys.readouterr().out)
+    run = TrainingRun.objects.get()
+    assert (made["run"], made["release"]) == (run.pk, run.release_id)
+    assert run.config == QUICK and run.data == [["shop.moods", str(data)]] and not run.has_rows
+    with pytest.raises(CommandError, match="nothing learns from this format") as raised:
+        call_command("train", "--data", f"shop.prices={data}", "--config", str(tmp_path / "quick.json"))
+    assert raised.value.returncode == 1
+
+
+# Comparing ------------------------------------------------------------------------------------------------------
+class Weak(FakeEncoder):
+    """Vectors that say little of the text."""
+
+    def embed(self, texts):
+        noise = np.random.default_rng(0).normal(size=(len(texts), self.dimensions))
+        vectors = 0.2 * super().embed(texts) + 0.2 * noise.astype(np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_better_and_worse_are_told_from_noise():
+    good = FakeEncoder(heads={"mood": fit_head(FakeEncoder(), SPEC, moods(300), moods(200, seed=1))[0]})
+    weak = Weak(heads={"mood": fit_head(Weak(), SPEC, moods(300), moods(200, seed=1))[0]})
+    plan = HeadPlan(SPEC, Examples(moods(300), moods(200, seed=1)))
+    better = compare(good, weak, [plan], [])["mood"]
+    assert 0 < better["low"] <= better["candidate"] - better["active"] <= better["high"]
+    worse = compare(weak, good, [plan], [])["mood"]
+    assert worse["high"] < 0
+    same = compare(good, good, [plan], [])["mood"]
+    assert same["low"] == same["high"] == 0
+    assert Release(comparison={"mood": worse, "kind": same}).worse_in == ["mood"]
+    assert compare(good, FakeEncoder(), [plan], []) == {}  # it has no such head
+
+
+def test_ranks_are_among_all_that_is_right_for_somebody():
+    encoder = FakeEncoder()
+    examples = [("red tent", "tent red", ()), ("blue lamp", "lamp", ()), ("green rope", "lamp", ())]
+    ranks = reciprocal_ranks(encoder, "contrastive", examples)
+    assert ranks.tolist()[:2] == [1.0, 1.0]
+    walks = [(("red tent", "lamp"), "tent red")]
+    assert reciprocal_ranks(encoder, "next-item", walks).tolist() == [1.0]
+    task = TaskExamples("shop.answers", "contrastive", train=examples, validation=examples)
+    found = compare(encoder, FakeEncoder(salt="other"), [], [task])["shop.answers contrastive"]
+    assert found["metric"] == "mrr" and found["examples"] == 3
+
+
+def test_a_release_that_is_worse_needs_a_written_reason(capsys):
+    entry = {"metric": "macro_f1", "examples": 9, "candidate": 0.5, "active": 0.9, "low": -0.5, "high": -0.3}
+    release = Release.objects.create(
+        fingerprint="ab" * 8, path="x", body="tiny", dimensions=3, comparison={"mood": entry}, compared_with="cd" * 8
+    )
+    with pytest.raises(services.RequestRefused, match="worse beyond noise than cdcdcdcd in mood; give a reason"):
+        services.request_promotion(release)
+    with pytest.raises(services.RequestRefused):
+        services.request_promotion(release, override="  ")
+    with pytest.raises(CommandError, match="worse beyond noise"):
+        call_command("promote", release.fingerprint)
+    call_command("promote", release.fingerprint, "--override", "the old one leaks names")
+    assert Promotion.objects.get().override_reason == "the old one leaks names"
