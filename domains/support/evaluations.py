@@ -1,0 +1,277 @@
+"""`manage.py evaluate support.questions | support.pairs | support.intents`: the ranker that serves, on records of
+files, beside words alone, vectors alone, and a linear model on words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
+
+from domains.support.learning.prior import auroc, build_weights, relevance_head
+from domains.support.privacy import mask
+from domains.support.suggesting.features import ANSWER, NO_PAST, Candidate
+from domains.support.suggesting.ranker import Ranked, RelevanceHead, Weights, rank
+from domains.support.suggesting.retrieve import DEPTH, MemoryPools
+from domains.support.training_data import NONE, document_text
+from suite.formats import Problem, read_records
+from suite.index.engine import Document
+from suite.index.fusion import Weights as Legs
+from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request, Scorer
+
+TAIL = 100  # candidates that are looked at after those that are ranked
+AT = (5, 10)
+BM25, VECTORS = Legs(text=1, vector=0), Legs(text=0, vector=1)
+RIGHT = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+Ranking = tuple[list[str], float]  # keys best first, and how sure the first one is
+
+
+class Judge:
+    """The ranker as it begins under a release, without any past."""
+
+    def __init__(self, encoder: Scorer) -> None:
+        self.weights: Weights = build_weights(encoder)[0]  # type: ignore[arg-type]
+        self.head: RelevanceHead | None = relevance_head(encoder)  # type: ignore[arg-type]
+
+    def __call__(self, question: str, vector: np.ndarray, candidates: Sequence[Candidate]) -> list[Ranked]:
+        return rank(self.weights, self.head, question, vector, candidates, NO_PAST)
+
+
+# Questions against all answers ----------------------------------------------------------------------------------
+def evaluate_questions(request: Request) -> Report:
+    """Raises `EvaluationError` where there is no answer to rank or no question."""
+    bad: list[Problem] = []
+    questions = list(records(request.data, ("question_id", "text"), bad))
+    answers = {
+        str(one["answer_id"]): one for path in request.against for one in records(path, ("answer_id", "text"), bad)
+    }
+    if not answers:
+        raise EvaluationError("--against FILE of support.answers is needed: every answer in it is a candidate")
+    if not questions:
+        raise EvaluationError(f"{request.data}: holds no question{first_of(bad)}")
+    encoder = request.encoder()
+    right = [right_keys(one, answers) for one in questions]
+    texts = [mask(str(one["text"])) for one in questions]
+    vectors = encoder.embed([*(document_text(one) for one in answers.values()), *texts])
+    documents = [
+        Document(key, str(one.get("title") or ""), str(one["text"]), vector=vector)
+        for (key, one), vector in zip(answers.items(), vectors[: len(answers)], strict=True)
+    ]
+    asked = list(zip(texts, vectors[len(answers) :], strict=True))
+    judge = Judge(encoder)
+    with MemoryPools(documents) as pools:
+        rankings = [ranking_of(judge, pools, text, vector) for text, vector in asked]
+        baselines = {
+            name: ranking_metrics([leg_alone(pools, text, vector, legs) for text, vector in asked], right)
+            for name, legs in (("bm25", BM25), ("vectors", VECTORS))
+            if request.has_baselines
+        }
+    unknown = sum(len(one.get("answer_ids") or []) for one in questions) - sum(map(len, right))
+    return Report(
+        len(questions),
+        ranking_metrics(rankings, right),
+        "every answer is a candidate; without a right answer: AUROC of the first one's confidence",
+        baselines,
+        {"answers": len(answers), "unknown_answer_ids": unknown, "bad_lines": len(bad)},
+    )
+
+
+def right_keys(question: Mapping[str, Any], answers: Mapping[str, Any]) -> set[str]:
+    given = question.get("answer_ids") or []
+    keys = [given] if isinstance(given, str) else given
+    return {str(key) for key in keys if str(key) in answers}
+
+
+def ranking_of(judge: Judge, pools: MemoryPools, text: str, vector: np.ndarray) -> Ranking:
+    """What is ranked when it serves, then the rest as the legs have it."""
+    found = pools.find(text, vector, k=TAIL).candidates
+    ranked = judge(text, vector, found[:DEPTH])
+    keys = [*(row.candidate.key for row in ranked), *(one.key for one in found[DEPTH:])]
+    return keys, ranked[0].confidence if ranked else 0.0
+
+
+def leg_alone(pools: MemoryPools, text: str, vector: np.ndarray, legs: Legs) -> Ranking:
+    found = pools.find(text, vector, weights=legs, k=TAIL).candidates
+    if not found:
+        return [], 0.0
+    first = found[0]
+    score = (
+        (first.bm25 or 0.0) if legs.vector == 0 else float(vector @ (first.vector if first.vector is not None else 0))
+    )
+    return [one.key for one in found], score
+
+
+def ranking_metrics(rankings: Sequence[Ranking], right: Sequence[set[str]]) -> dict[str, float]:
+    """MRR, MAP, P@1, R@k over questions with a right answer; AUROC of the first score where some have none."""
+    rows = [(keys, wanted) for (keys, _), wanted in zip(rankings, right, strict=True) if wanted]
+    found = {}
+    if rows:
+        found = {
+            "mrr": float(np.mean([reciprocal_rank(*row) for row in rows])),
+            "map": float(np.mean([average_precision(*row) for row in rows])),
+            "p@1": float(np.mean([bool(keys) and keys[0] in wanted for keys, wanted in rows])),
+            **{
+                f"r@{k}": float(np.mean([len(wanted & set(keys[:k])) / len(wanted) for keys, wanted in rows]))
+                for k in AT
+            },
+        }
+    has_right = np.array([bool(wanted) for wanted in right])
+    if has_right.any() and not has_right.all():
+        found["auroc"] = auroc(np.array([score for _, score in rankings]), has_right)
+    return found
+
+
+def reciprocal_rank(keys: Sequence[str], wanted: set[str]) -> float:
+    return next((1 / place for place, key in enumerate(keys, start=1) if key in wanted), 0.0)
+
+
+def average_precision(keys: Sequence[str], wanted: set[str]) -> float:
+    """Over all right answers; one that was not found counts 0."""
+    hits, total = 0, 0.0
+    for place, key in enumerate(keys, start=1):
+        if key in wanted:
+            hits += 1
+            total += hits / place
+    return total / len(wanted)
+
+
+# The lines of one question --------------------------------------------------------------------------------------
+def evaluate_pairs(request: Request) -> Report:
+    """Raises `EvaluationError` where no question has both a right and a wrong line."""
+    bad: list[Problem] = []
+    groups: dict[str, list[tuple[str, str, bool]]] = defaultdict(list)
+    for one in records(request.data, ("question_id", "question", "answer", "label"), bad):
+        label = RIGHT.get(str(one["label"]).lower())
+        if label is not None:
+            groups[str(one["question_id"])].append((mask(str(one["question"])), str(one["answer"]), label))
+    kept = [lines for lines in groups.values() if any(line[2] for line in lines)]
+    if not kept:
+        raise EvaluationError(f"{request.data}: no question has a line with label 1{first_of(bad)}")
+    encoder = request.encoder()
+    encoder.score_pairs([("a", "b")], "relevance")  # a release without the head says so
+    texts = list(dict.fromkeys(text for lines in kept for line in lines for text in line[:2]))
+    vector_of = dict(zip(texts, encoder.embed(texts), strict=True))
+    judge = Judge(encoder)
+    documents = [Document(str(row), "", text) for row, text in enumerate(dict.fromkeys(x[1] for g in kept for x in g))]
+    with MemoryPools(documents) as pools:
+        scores = [pair_scores(judge, pools, lines, vector_of) for lines in kept]
+    wanted = [{str(row) for row, line in enumerate(lines) if line[2]} for lines in kept]
+    table = {name: ranking_metrics([by_score(one[name]) for one in scores], wanted) for name in scores[0]}
+    metrics = {name: value for name, value in table.pop("ranker").items() if name in {"mrr", "map", "p@1"}}
+    return Report(
+        len(kept),
+        metrics,
+        "candidates are the lines of one question_id",
+        {name: {key: values[key] for key in metrics} for name, values in table.items()}
+        if request.has_baselines
+        else {},
+        {"lines": sum(map(len, kept)), "without_right": len(groups) - len(kept), "bad_lines": len(bad)},
+    )
+
+
+def pair_scores(
+    judge: Judge, pools: MemoryPools, lines: Sequence[tuple[str, str, bool]], vector_of: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """{who: a score a line}."""
+    question = lines[0][0]
+    vector = vector_of[question]
+    others = np.stack([vector_of[line[1]] for line in lines])
+    cosines = others @ vector
+    words = {one.text: one.bm25 or 0.0 for one in pools.find(question, None, k=len(pools.documents)).candidates}
+    bm25 = np.array([words.get(line[1], 0.0) for line in lines])
+    order = {row: place for place, row in enumerate(np.argsort(-cosines, kind="stable"))}
+    candidates = [
+        Candidate(ANSWER, str(row), "", line[1], float(bm25[row]), order[row], others[row])
+        for row, line in enumerate(lines)
+    ]
+    sure = {row.candidate.key: row.confidence for row in judge(question, vector, candidates)}
+    ranker = np.array([sure[str(row)] for row in range(len(lines))])
+    return {"ranker": ranker, "bm25": bm25, "vectors": cosines}
+
+
+def by_score(scores: np.ndarray) -> Ranking:
+    order = np.argsort(-scores, kind="stable")
+    return [str(row) for row in order], float(scores[order[0]])
+
+
+# Intents --------------------------------------------------------------------------------------------------------
+def evaluate_intents(request: Request) -> Report:
+    """`--against` names training records for the linear rival. Raises `EvaluationError` where there is no record."""
+    bad: list[Problem] = []
+    rows = [(str(one["text"]), str(one["label"])) for one in records(request.data, ("text", "label"), bad)]
+    if not rows:
+        raise EvaluationError(f"{request.data}: holds no record{first_of(bad)}")
+    encoder = request.encoder()
+    probabilities = encoder.classify("intent", [mask(text) for text, _ in rows])
+    labels: tuple[str, ...] = encoder.heads["intent"].spec.labels  # type: ignore[attr-defined]
+    truth = [label for _, label in rows]
+    baselines = {}
+    train = [
+        (str(o["text"]), str(o["label"])) for path in request.against for o in records(path, ("text", "label"), bad)
+    ]
+    if request.has_baselines and train:
+        baselines["tfidf_linear"] = linear_rival(train, rows)
+    unknown = sorted(set(truth) - set(labels) - {NONE})
+    return Report(
+        len(rows),
+        intent_metrics(probabilities, labels, truth),
+        "accuracy of those in scope; recall and AUROC of those out of scope (label __none__)",
+        baselines,
+        {"labels": len(labels), "unknown_labels": unknown, "bad_lines": len(bad)},
+    )
+
+
+def intent_metrics(probabilities: np.ndarray, labels: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
+    """Probabilities (n, k). Out of scope is the class `__none__` where the head has it, else an unsure head."""
+    predicted = [labels[column] for column in probabilities.argmax(axis=1)]
+    in_scope = np.array([label != NONE for label in truth])
+    known = [column for column, label in enumerate(labels) if label != NONE]
+    scope = probabilities[:, known].max(axis=1)
+    is_right = np.array([one == other for one, other in zip(predicted, truth, strict=True)])
+    found = {"accuracy": float(is_right[in_scope].mean())} if in_scope.any() else {}
+    if not in_scope.all():
+        is_none = np.array([one == NONE for one in predicted]) if NONE in labels else scope < 0.5
+        found["oos_recall"] = float(is_none[~in_scope].mean())
+        if in_scope.any():
+            found["auroc"] = auroc(scope, in_scope)
+    return found
+
+
+def linear_rival(train: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str]]) -> dict[str, float]:
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LinearSVC())
+    model.fit([text for text, _ in train], [label for _, label in train])
+    scores = np.atleast_2d(model.decision_function([text for text, _ in rows]))
+    if scores.shape[0] == 1:  # two classes
+        scores = np.column_stack([-scores[0], scores[0]])
+    return intent_metrics(scores, list(model.classes_), [label for _, label in rows])
+
+
+# Reading --------------------------------------------------------------------------------------------------------
+def records(path: Path, fields: Sequence[str], bad: list[Problem]) -> Iterator[dict[str, Any]]:
+    """The records of a file that have all `fields`; the others go to `bad`."""
+    for found in read_records(path):
+        if isinstance(found, Problem):
+            bad.append(found)
+        elif missing := [name for name in fields if found[1].get(name) in (None, "")]:
+            bad.append(Problem(found[0], f"has no {missing[0]}"))
+        else:
+            yield found[1]
+
+
+def first_of(bad: Sequence[Problem]) -> str:
+    return f"; line {bad[0].line} {bad[0].reason}" if bad else ""
+
+
+Run = Callable[[Request], Report]
+EVALUATIONS = {
+    "support.questions": Evaluation(evaluate_questions, "right answers among all of --against ANSWERS"),
+    "support.pairs": Evaluation(evaluate_pairs, "the right line among those of one question_id"),
+    "support.intents": Evaluation(
+        evaluate_intents, "intent of a text; a linear rival with --against TRAIN --baselines"
+    ),
+}

@@ -1,0 +1,216 @@
+"""What support gives to training: pairs of question and answer, and intents, from files, from its own rows, and for a
+first release from its sample.
+
+What is held out is a group: a question with all that answers it, so no text stands on both sides.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+
+from domains.support.documents import is_sought
+from domains.support.models import Answer, Feedback, Suggestion
+from domains.support.sample.files import sample_answers, sample_questions
+from suite.index.text import tokens
+from suite.releases.heads import Examples, LabelledText
+from suite.releases.training_data import (
+    CLASSIFICATION,
+    CONTRASTIVE,
+    PAIR,
+    Record,
+    TaskExamples,
+    TrainingData,
+    is_held_out,
+)
+
+NO, YES = "no", "yes"
+NONE = "__none__"  # the intent of a question that is out of scope
+SEED = 5
+NEGATIVES = 3  # wrong answers a question: half of them the ones that share most words
+SAMPLE_HELD_OUT = 0.4  # a head that is fitted on little must be measured on more
+Labelled = tuple[str, str, bool]  # question, answer, is it right
+
+
+# Tasks of any records -------------------------------------------------------------------------------------------
+def tasks(records: Mapping[str, Sequence[Record]]) -> list[TaskExamples]:
+    found = []
+    pairs = [*given_pairs(records.get("support.pairs", ()))]
+    pairs += judged_pairs(records.get("support.questions", ()), records.get("support.answers", ()))
+    if pairs:
+        train, validation = split(pairs)
+        found.append(TaskExamples("support.pairs", PAIR, "relevance", (NO, YES), examples(train), examples(validation)))
+        found.append(
+            TaskExamples("support.pairs", CONTRASTIVE, train=contrasts(train), validation=contrasts(validation))
+        )
+    if intents := records.get("support.intents", ()):
+        texts = [(str(one["text"]), str(one["label"])) for one in intents]
+        train_texts, held = split_texts(texts)
+        found.append(TaskExamples("support.intents", CLASSIFICATION, "intent", (), train_texts, held))
+    return found
+
+
+def given_pairs(records: Iterable[Record]) -> Iterator[Labelled]:
+    for one in records:
+        yield str(one["question"]), str(one["answer"]), str(one["label"]) in {"1", "1.0", "true", "True"}
+
+
+def judged_pairs(questions: Sequence[Record], answers: Sequence[Record]) -> Iterator[Labelled]:
+    """Each question with its right answers, and with wrong ones: some that share most words with it, some at random.
+    A question without a right answer has wrong ones only."""
+    texts = {str(one["answer_id"]): document_text(one) for one in answers}
+    if not texts:
+        return
+    dice = random.Random(SEED)
+    words = {key: set(tokens(text)) for key, text in texts.items()}
+    keys = sorted(texts)
+    for one in questions:
+        question, right = str(one["text"]), [str(key) for key in one.get("answer_ids") or [] if str(key) in texts]
+        for key in right:
+            yield question, texts[key], True
+        asked = set(tokens(question))
+        tempting = sorted(keys, key=lambda key: -len(words[key] & asked) / (len(words[key]) + 20))[:10]
+        wrong = [
+            key for key in dict.fromkeys([*tempting[:2], *dice.sample(keys, min(8, len(keys)))]) if key not in right
+        ]
+        for key in wrong[:NEGATIVES]:
+            yield question, texts[key], False
+
+
+def document_text(record: Record) -> str:
+    """An answer as the index encodes it: title, new line, text."""
+    return f"{record.get('title') or ''}\n{record['text']}".strip()
+
+
+def split(pairs: Sequence[Labelled], share: float = 0.1) -> tuple[list[Labelled], list[Labelled]]:
+    """(train, validation): texts that belong together by a right pair are on one side; a wrong pair across goes."""
+    group = groups((question, answer) for question, answer, is_right in pairs if is_right)
+    sides: tuple[list[Labelled], list[Labelled]] = ([], [])
+    for pair in pairs:
+        held = {is_held_out(group.get(text, text), share) for text in pair[:2]}
+        if len(held) == 1:
+            sides[held.pop()].append(pair)
+    return sides
+
+
+def groups(links: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """{text: the first text, in order, of those that it is linked to, directly or not}."""
+    parent: dict[str, str] = {}
+
+    def root(text: str) -> str:
+        parent.setdefault(text, text)
+        while parent[text] != text:
+            parent[text] = parent[parent[text]]
+            text = parent[text]
+        return text
+
+    for one, other in links:
+        first, second = sorted((root(one), root(other)))
+        parent[second] = first
+    return {text: root(text) for text in parent}
+
+
+def examples(pairs: Iterable[Labelled]) -> list[LabelledText]:
+    return [((question, answer), YES if is_right else NO) for question, answer, is_right in pairs]
+
+
+def contrasts(pairs: Iterable[Labelled]) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(question, right answer, wrong answers)."""
+    right: dict[str, list[str]] = defaultdict(list)
+    wrong: dict[str, list[str]] = defaultdict(list)
+    for question, answer, is_right in pairs:
+        (right if is_right else wrong)[question].append(answer)
+    return [(question, answer, tuple(wrong[question])) for question, answers in right.items() for answer in answers]
+
+
+def split_texts(texts: Iterable[tuple[str, str]], share: float = 0.1) -> tuple[list[LabelledText], list[LabelledText]]:
+    sides: tuple[list[LabelledText], list[LabelledText]] = ([], [])
+    for text, label in texts:
+        sides[is_held_out(text, share)].append((text, label))
+    return sides
+
+
+# Our own rows ---------------------------------------------------------------------------------------------------
+def answer_records() -> Iterator[Record]:
+    for row in Answer.objects.filter(is_removed=False).iterator(chunk_size=2_000):
+        if is_sought(row.key):
+            yield {"answer_id": row.key, "title": row.title, "text": row.text, "language": row.language}
+
+
+def decided() -> Iterator[tuple[Suggestion, str]]:
+    """Every suggestion that an agent decided on, with what stands: accepted, edited, rejected or ignored."""
+    rows = Suggestion.objects.filter(state__in=Feedback.Kind.values).select_related("run", "answer", "reply")
+    for row in rows.order_by("pk").iterator(chunk_size=2_000):
+        yield row, row.state
+
+
+def question_records() -> Iterator[Record]:
+    """Questions for which an answer was taken."""
+    taken: dict[int, tuple[str, list[str]]] = {}
+    for row, state in decided():
+        if state in {Feedback.Kind.ACCEPTED, Feedback.Kind.EDITED} and row.answer:
+            taken.setdefault(row.run_id, (row.run.question, []))[1].append(row.answer.key)
+    for run, (question, keys) in taken.items():
+        yield {"question_id": str(run), "text": question, "answer_ids": keys}
+
+
+def pair_records() -> Iterator[Record]:
+    """Taken against rejected, and against what stood above the one that was taken: that was looked at and skipped
+    (Joachims, Optimizing Search Engines using Clickthrough Data, KDD 2002). Masked, as everything here."""
+    runs: dict[int, list[tuple[Suggestion, str]]] = defaultdict(list)
+    for row, state in decided():
+        runs[row.run_id].append((row, state))
+    for run, rows in runs.items():
+        lowest = max((row.position for row, state in rows if state in TAKEN), default=0)
+        for row, state in rows:
+            if state in TAKEN or state == Feedback.Kind.REJECTED or row.position < lowest:
+                label = int(state in TAKEN)
+                yield {"question_id": str(run), "question": row.run.question, "answer": text_of(row), "label": label}
+
+
+TAKEN = (Feedback.Kind.ACCEPTED, Feedback.Kind.EDITED)
+
+
+def text_of(row: Suggestion) -> str:
+    """What the encoder reads of a suggestion's source."""
+    if row.answer:
+        return document_text({"title": row.answer.title, "text": row.answer.text})
+    return row.text
+
+
+TRAINING_DATA = TrainingData(
+    tasks=tasks,
+    rows={
+        "support.answers": answer_records,
+        "support.questions": question_records,
+        "support.pairs": pair_records,
+        "support.intents": lambda: iter(()),  # no rows of its own say what a question is about
+    },
+)
+
+
+# The first release ----------------------------------------------------------------------------------------------
+@cache
+def sample_pairs() -> tuple[list[Labelled], list[Labelled]]:
+    """(train, validation) of the sample."""
+    answers = [one for one in sample_answers() if is_sought(one["answer_id"])]
+    return split([*judged_pairs(sample_questions(), answers)], SAMPLE_HELD_OUT)
+
+
+def relevance_examples() -> Examples:
+    train, validation = sample_pairs()
+    return Examples(tuple(examples(train)), tuple(examples(validation)))
+
+
+def intent_examples() -> Examples:
+    texts = ((one["text"], one["intent"]) for one in sample_questions())
+    train, validation = split_texts(texts, SAMPLE_HELD_OUT)
+    return Examples(tuple(train), tuple(validation))
+
+
+def ranker_questions() -> list[Record]:
+    """The sample's questions that the relevance head was not fitted on."""
+    seen = {question for question, _, _ in sample_pairs()[0]}
+    return [one for one in sample_questions() if one["text"] not in seen]
