@@ -153,12 +153,8 @@ def pending_cards(selection: Selection) -> list[AlertCard]:
             continue
         name = " · ".join(filter(None, (entity.symbol if entity else "", topic_words(group.topic)))) or "all stories"
         rule: AlertRule = state.rule
-        wait = f"beyond the level; fires after {rule.for_seconds // 60} min of it"
-        made.append(
-            AlertCard(
-                f"state-{state.pk}", None, "pending", name, rule.name, rule.pk, rule.severity, state.since, wait, ""
-            )
-        )
+        key, wait = f"state-{state.pk}", f"fires after {rule.for_seconds // 60} min beyond its level"
+        made.append(AlertCard(key, None, "pending", name, rule.name, rule.pk, rule.severity, state.since, "", wait))
     return made
 
 

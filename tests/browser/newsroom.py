@@ -1,0 +1,63 @@
+"""News for the browser tests, sent in over the API as a sender would."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.browser.shop import Shop
+from tests.project import wait_until
+
+BURST_SECONDS = 20  # of a minute, in which a burst begins: all of it is then read before the minute is decided
+
+
+def add_company(shop: Shop, symbol: str, name: str) -> None:
+    """An entity that articles are searched for, unless there is one already."""
+    shop.installation.query(
+        f"Entity.objects.get_or_create(symbol={symbol!r}, defaults={{'name': {name!r}}})[0].aliases"
+        f".get_or_create(text={name!r})[1]"
+    )
+
+
+def bad_news(name: str) -> list[str]:
+    """Headlines that nobody takes for good, each a story of its own."""
+    return [
+        f"{name} recalls thousands of vans after brake failures",
+        f"Court fines {name} for hiding defects from buyers",
+        f"Shares of {name} plunge as annual losses widen",
+        f"Workers walk out at {name} over an unsafe paint shop",
+        f"Prosecutors accuse the treasurer of {name} of fraud",
+        f"Fire destroys the largest warehouse of {name}",
+        f"{name} defaults on a bond, lenders refuse new credit",
+        f"裁员九百人,{name}巨额亏损",
+    ]
+
+
+def publish(shop: Shop, key: str, titles: list[str], **more: Any) -> None:
+    """Articles of this moment; returns when every one was read."""
+    ids = [uuid.uuid4().hex for _ in titles]
+    now = datetime.now(UTC).isoformat()
+    shop.send(
+        key,
+        [
+            {
+                "id": id,
+                "source": "newsroom",
+                "type": "finance.article.published",
+                "data": {"article_id": id, "title": title, "published_at": now, "source": "Harbour Wire"} | more,
+            }
+            for id, title in zip(ids, titles, strict=True)
+        ],
+    )
+    wait_until(
+        lambda: shop.installation.query(f"Article.objects.filter(key__in={ids!r}, story=None).count()") == 0,
+        60,
+        "reading the articles",
+    )
+
+
+def wait_for_a_young_minute() -> None:
+    while time.time() % 60 > BURST_SECONDS:
+        time.sleep(0.5)
