@@ -1,8 +1,8 @@
 """How many stories are to be expected: a seasonal count model of each group, fitted once a UTC day from whole hours.
 
 Counts of an hour are negative binomial: Poisson around a rate that has its own gamma noise, as in A. Noufaily et al.,
-"An improved algorithm for outbreak detection in multiple surveillance systems", Statistics in Medicine 32 (2013), whose
-re-weighting of past outbreaks is the clipping here. The rate is a level times a shape over the hours of the week. Level
+"An improved algorithm for outbreak detection in multiple surveillance systems", Statistics in Medicine 32 (2013). Past
+bursts are cut off there by their weights, here at what another week had. The rate is a level times a shape over the hours of the week. Level
 and shape are gamma posterior means (A. Gelman et al., "Bayesian Data Analysis", 3rd ed., 2.6) in three tiers, each the
 prior of the next: all stories' hours of the day, all stories' hours of the week, the group's own hours of the week.
 What a thin group does not know of itself it takes from everything. Older weeks and days count less, by a constant
@@ -30,8 +30,8 @@ SMOOTHING = (0.25, 0.5, 0.25)  # over neighbouring hours
 SHAPE_COUNTS = 8.0  # stories that a group's own hour must have before it outweighs the shape of all
 LEVEL_COUNTS = 0.5  # stories that the prior level is worth
 LEVEL_PRIOR = 0.05  # stories an hour, of a group of which nothing is known
-NOISE_PRIOR, NOISE_WEIGHT = 0.15, 60.0  # 1 / size of the gamma noise, and the squared stories that this prior is worth
-CLIP = 3.0  # standard deviations above the expected count at which a past hour is cut off
+NOISE_PRIOR, NOISE_WEIGHT = 0.15, 100.0  # 1 / size of the gamma noise, and the squared stories that this prior is worth
+BURST_TIMES, BURST_MORE = 1.5, 3.0  # of the second strongest week's count, and stories: more in an hour is a burst
 MOST_SURPRISE = 300.0  # -log10 of the smallest probability that is told apart
 
 
@@ -52,12 +52,8 @@ def fit(hours: np.ndarray, everything: np.ndarray) -> Baseline:
     not seen.
     """
     week = shape_of_all(everything)
-    counts = hours.astype(np.float64)
-    seen = seen_hours(counts)
-    rate, evidence = rates(counts, seen, week)
-    noise = over_dispersion(counts, seen, rate)
-    spread = np.sqrt(rate + noise[:, None] * rate**2)
-    counts = np.minimum(counts, np.tile(np.ceil(rate + CLIP * spread), WEEKS))
+    seen = seen_hours(hours)
+    counts = without_bursts(hours.astype(np.float64), seen)
     rate, evidence = rates(counts, seen, week)
     noise = over_dispersion(counts, seen, rate) + 1 / evidence  # the level itself is not known exactly
     return Baseline(rate[:, :24].astype(np.float32), (1 / noise).astype(np.float32))
@@ -65,14 +61,27 @@ def fit(hours: np.ndarray, everything: np.ndarray) -> Baseline:
 
 def seen_hours(counts: np.ndarray) -> np.ndarray:
     """1 from the day of a series' first story on, 0 before; (groups, hours)."""
-    days = counts.reshape(len(counts), -1, 24).any(axis=2)
+    days = counts.reshape(len(counts), WEEKS * 7, 24).any(axis=2)
     return np.repeat(np.maximum.accumulate(days, axis=1), 24, axis=1).astype(np.float64)
+
+
+def without_bursts(counts: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """The counts, none far above what the second strongest week had at about that hour; (groups, hours).
+
+    A level that stays is there in a second week, a burst is not. Hours seen in fewer than three weeks stay as they are.
+    """
+    weeks = counts.reshape(len(counts), WEEKS, WEEK)
+    near = np.maximum(weeks, np.maximum(np.roll(weeks, 1, axis=2), np.roll(weeks, -1, axis=2)))
+    second = np.partition(near, -2, axis=1)[:, -2]
+    known = seen.reshape(weeks.shape).sum(axis=1)
+    limit = np.where(known >= 3, BURST_TIMES * second + BURST_MORE, np.inf)
+    return np.minimum(weeks, limit[:, None]).reshape(counts.shape)
 
 
 def shape_of_all(everything: np.ndarray) -> np.ndarray:
     """The stream's hours of the week around a mean of 1, (WEEK,); its hours of the day are their prior."""
-    counts = everything[None].astype(np.float64)
-    counts, seen = weekly(counts), weekly(seen_hours(counts))
+    seen = seen_hours(everything[None])
+    counts, seen = weekly(without_bursts(everything[None].astype(np.float64), seen)), weekly(seen)
     level = (counts.sum() + 1) / (seen.sum() + 1 / LEVEL_PRIOR)
     by_day = counts.reshape(1, 7, 24).sum(axis=1), seen.reshape(1, 7, 24).sum(axis=1)
     day = shrunk(*by_day, np.full(24, level))[0]
