@@ -19,6 +19,7 @@ from suite.encoder import checkpoint
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.heads import Head, HeadError, HeadSpec, fit_head, labels_of
 from suite.encoder.model import Encoder
+from suite.releases.calibration import calibrated
 from suite.releases.heads import Examples, HeadDeclaration
 from suite.releases.models import Release
 
@@ -51,6 +52,7 @@ def build_first_release(say: Callable[[str], None] = log.info) -> Release:
     heads, metrics, problems = fit_heads(encoder, plans, say)
     encoder = encoder.with_heads(heads)
     release = keep(encoder, metrics, problems, recipe=recipe)
+    calibrated(encoder, release.folder, [(plan.spec, plan.examples) for plan in plans], is_quick=True, say=say)
     say(f"Made release {release.fingerprint} with {len(heads)} heads")
     return release
 

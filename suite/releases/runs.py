@@ -25,6 +25,7 @@ from suite.jobs import held
 from suite.live.broadcast import broadcast
 from suite.releases import runtime, selectors, snapshot
 from suite.releases.building import keep
+from suite.releases.calibration import calibrated
 from suite.releases.comparison import compare
 from suite.releases.models import Release, TrainingRun
 from suite.releases.services import TRAINING_LEASE, training_topic
@@ -89,6 +90,9 @@ def carry_out(run: TrainingRun, notebook: Notebook) -> None:
         notebook.say(note)
     trained = train(taken, config, run.folder, has_other_heads=True, say=notebook.say, report=notebook.report)
     release = keep(trained.encoder, trained.metrics, trained.problems)
+    calibrated(
+        trained.encoder, release.folder, [(plan.spec, plan.examples) for plan in trained.plans], say=notebook.say
+    )
     notebook.say("Comparing with the active release")
     against_active(release, trained, taken)
     run.release = release

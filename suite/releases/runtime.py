@@ -10,7 +10,7 @@ from django.conf import settings
 
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.model import Encoder
-from suite.releases import selectors
+from suite.releases import calibration, selectors
 from suite.releases.models import Release
 
 LIMIT = 2  # the active release, and the one that is being promoted
@@ -32,7 +32,7 @@ def encoder_for(fingerprint: str) -> Encoder:
         release = Release.objects.filter(pk=fingerprint).first()
         if release is None:
             raise NoRelease(f"there is no release {fingerprint}")
-        encoder = Encoder.load(str(release.folder), threads=settings.ENCODER_THREADS)
+        encoder = calibration.load(release.folder)
         if encoder.fingerprint != fingerprint:
             raise CheckpointError(f"{release.folder}: holds release {encoder.fingerprint} instead of {fingerprint}")
         _loaded[fingerprint] = encoder
@@ -62,8 +62,8 @@ def resolve(name: str = "") -> Encoder:
     Raises `NoSuchRelease` or `CheckpointError`.
     """
     if name and Path(name).is_dir():
-        return Encoder.load(name, threads=settings.ENCODER_THREADS)
+        return calibration.load(name)
     release = selectors.find(name) if name else selectors.active()
     if release is None:
-        return Encoder.load(settings.ENCODER, threads=settings.ENCODER_THREADS)
+        return calibration.load(settings.ENCODER)
     return encoder_for(release.fingerprint)

@@ -20,6 +20,7 @@ from suite.releases.training_data import CLASSIFICATION, PAIR, Record, TaskExamp
 SHOWN_PROBLEMS = 5  # bad lines of a file that are told one by one
 CONTRADICTORY = 0.05  # share of the inputs that may bear two labels; they are left out, and more is an error
 LEAST_VALIDATION = 2
+MAX_REASON = 200  # characters
 LENT = 5  # one in so many training examples, where the data has too few for validation
 
 
@@ -154,7 +155,9 @@ def problem_of(given: TrainingData, name: str, line: int, record: Record) -> Pro
         given.tasks({name: [record]})
     except KeyError as error:
         return Problem(line, f"field {error.args[0]} is required")
-    except (ValueError, TypeError, AttributeError) as error:
+    except ValueError as error:
+        return Problem(line, str(error)[:MAX_REASON])
+    except (TypeError, AttributeError) as error:
         return Problem(line, f"is not {name} ({type(error).__name__})")
     return None
 

@@ -1,48 +1,34 @@
-"""Releases and promotions in the admin: read, promote, roll back. Rows are made by workers, never by hand."""
+"""Releases and promotions in the admin: read, promote, roll back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
-from django.db.models import Model
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminTextareaWidget
 
+from suite.admin import ReadOnlyAdmin
 from suite.live.templatetags.live import live_topic_attributes
 from suite.releases import services
+from suite.releases.admin.shared import STATE_COLOURS, go, table
 from suite.releases.models import Promotion, Release
 
-STATE_COLOURS = {
-    "active": "success",
-    "done": "success",
-    "building": "info",
-    "running": "info",
-    "requested": "info",
-    "failed": "danger",
-    "refused": "danger",
-}
 
-
-class ReadOnlyAdmin(ModelAdmin):
-    """Rows to look at."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+class PromoteForm(BaseDialogForm):
+    reason = forms.CharField(
+        required=False,
+        max_length=1_000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="Only where it is worse than the active release: why it is to serve all the same.",
+    )
 
 
 @admin.register(Release)
@@ -50,9 +36,9 @@ class ReleaseAdmin(ReadOnlyAdmin):
     list_display = ("fingerprint", "shown_state", "body", "dimensions", "heads", "created_at", "activated_at")
     list_filter = ("state",)
     search_fields = ("fingerprint", "body")
-    fields = ("fingerprint", "shown_state", "body", "dimensions", "metrics_table", "message", "path", "created_at",
-              "activated_at")  # fmt: skip
-    readonly_fields = ("shown_state", "metrics_table")
+    fields = ("fingerprint", "shown_state", "body", "dimensions", "metrics_table", "comparison_table", "message",
+              "path", "created_at", "activated_at")  # fmt: skip
+    readonly_fields = ("shown_state", "metrics_table", "comparison_table")
     actions_detail = ("promote",)
     actions_list = ("rollback",)
 
@@ -71,6 +57,18 @@ class ReleaseAdmin(ReadOnlyAdmin):
     def metrics_table(self, release: Release) -> SafeString | str:
         return table(release.metrics, "head") or "this release has no heads"
 
+    @display(description="Beside the release that was active; low and high end the 95% interval of its lead")
+    def comparison_table(self, release: Release) -> SafeString | str:
+        if not release.comparison:
+            return "not compared with another release"
+        names = ("candidate", "active", "low", "high", "examples")
+        shown = {
+            f"{name}, {entry['metric'].replace('_', ' ')}": {column: entry[column] for column in names}
+            for name, entry in release.comparison.items()
+        }
+        worse = f"Worse beyond noise in {', '.join(release.worse_in)}." if release.worse_in else ""
+        return format_html("{}<p>{}</p>", table(shown, f"against {release.compared_with[:8]}"), worse)
+
     @action(
         description="Promote",
         url_path="promote",
@@ -80,7 +78,7 @@ class ReleaseAdmin(ReadOnlyAdmin):
             "title": "Let this release serve?",
             "description": "Its index is built and gated first. Until then, and where the gate refuses it, the active "
             "release serves on.",
-            "form_class": None,
+            "form_class": PromoteForm,
             "form_submit_text": "Promote",
         },
     )
@@ -88,7 +86,8 @@ class ReleaseAdmin(ReadOnlyAdmin):
         release = self.get_object(request, object_id)
         if release is None:
             return go(request, reverse("admin:releases_release_changelist"))
-        return ask(request, lambda: services.request_promotion(release, request.user.get_username()))
+        reason = form.cleaned_data["reason"]
+        return ask(request, lambda: services.request_promotion(release, request.user.get_username(), reason))
 
     @action(
         description="Roll back",
@@ -112,7 +111,7 @@ class PromotionAdmin(ReadOnlyAdmin):
                     "message")  # fmt: skip
     list_filter = ("state", "is_rollback")
     list_select_related = ("release",)
-    fields = ("release", "previous", "kind", "outcome", "requested_by", "requested_at")
+    fields = ("release", "previous", "kind", "outcome", "override_reason", "requested_by", "requested_at")
     readonly_fields = ("kind", "outcome")
 
     class Media:
@@ -158,28 +157,3 @@ def ask(request: HttpRequest, request_it: Any) -> HttpResponse:
         return go(request, reverse("admin:releases_release_changelist"))
     messages.success(request, f"Asked for: {promotion}. A worker carries it out.")
     return go(request, reverse("admin:releases_promotion_change", args=[promotion.pk]))
-
-
-def go(request: HttpRequest, url: str) -> HttpResponse:
-    """To a page, from a dialog (which htmx sends) or from a plain form."""
-    return HttpResponse(headers={"HX-Redirect": url}) if request.headers.get("HX-Request") else redirect(url)
-
-
-def table(rows: Mapping[str, Mapping[str, float]], first: str) -> SafeString | str:
-    """{row: {column: number}} as a table; empty where there are no rows."""
-    columns = list(dict.fromkeys(name for values in rows.values() for name in values))
-    if not columns:
-        return ""
-    head = format_html_join("", '<th class="px-3 text-right">{}</th>', ((name.replace("_", " "),) for name in columns))
-    body = format_html_join(
-        "",
-        '<tr><th class="pr-3 text-left">{}</th>{}</tr>',
-        ((name, cells([values.get(column) for column in columns])) for name, values in rows.items()),
-    )
-    return format_html('<table><tr><th class="pr-3 text-left">{}</th>{}</tr>{}</table>', first, head, body)
-
-
-def cells(values: list[float | None]) -> SafeString:
-    shown = ("-" if value is None else f"{value:,.0f}" if float(value).is_integer() and value != 1 else f"{value:.3f}"
-             for value in values)  # fmt: skip
-    return format_html_join("", '<td class="px-3 text-right">{}</td>', ((text,) for text in shown))

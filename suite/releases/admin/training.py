@@ -1,0 +1,160 @@
+"""Training runs in the admin: start one, watch it, stop it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.forms import Script
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join, json_script
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget
+
+from suite.admin import ReadOnlyAdmin
+from suite.live.templatetags.live import live_topic_attributes
+from suite.releases import services
+from suite.releases.admin.shared import STATE_COLOURS, go, table
+from suite.releases.models import TrainingRun
+
+
+class StartForm(BaseDialogForm):
+    minutes = forms.FloatField(
+        initial=40, min_value=0.5, max_value=10_000, widget=UnfoldAdminDecimalFieldWidget,
+        help_text="Training ends by then at the latest.",
+    )  # fmt: skip
+    epochs = forms.FloatField(
+        initial=3, min_value=0, max_value=1_000, widget=UnfoldAdminDecimalFieldWidget,
+        help_text="How often all examples are gone through. 0 leaves the body as it is and fits the heads only.",
+    )  # fmt: skip
+    config = forms.JSONField(
+        required=False, label="More settings", widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text='A JSON object, such as {"batch_size": 64}; docs/training.md has them all.',
+    )  # fmt: skip
+
+    def clean_config(self) -> dict[str, Any]:
+        config = self.cleaned_data["config"] or {}
+        if not isinstance(config, dict):
+            raise forms.ValidationError("This must be a JSON object.")
+        return config
+
+
+@admin.register(TrainingRun)
+class TrainingRunAdmin(ReadOnlyAdmin):
+    list_display = ("id", "shown_state", "done", "release", "requested_by", "requested_at", "finished_at", "message")
+    list_filter = ("state",)
+    list_select_related = ("release",)
+    fields = ("outcome", "curve", "release", "data", "has_rows", "config", "requested_by", "requested_at", "started_at",
+              "finished_at")  # fmt: skip
+    readonly_fields = ("outcome", "curve")
+    actions_list = ("start",)
+    actions_detail = ("stop",)
+
+    class Media:
+        js = (Script("live.js", type="module"), Script("releases/training.js", type="module"))
+
+    def has_train_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("releases.add_trainingrun")
+
+    @display(description="State", label=STATE_COLOURS, ordering="state")
+    def shown_state(self, run: TrainingRun) -> str:
+        return run.state
+
+    @display(description="Done")
+    def done(self, run: TrainingRun) -> str:
+        progress = run.progress
+        return f"{progress.get('batch', 0):,} of {progress['batches']:,} batches" if progress.get("batches") else "-"
+
+    @display(description="Outcome")
+    def outcome(self, run: TrainingRun) -> SafeString:
+        """State, progress and metrics in one element, which fetches itself anew when there is news of the run."""
+        progress = run.progress
+        return format_html(
+            '<div id="outcome" {} hx-get="{}" hx-trigger="live:topic" hx-select="#outcome" hx-swap="outerHTML">'
+            '<p>{} <progress value="{}" max="{}" aria-label="batches" class="accent-primary-600"></progress> {}</p>'
+            "<p>{}</p><p>{}</p>{}<ul>{}</ul>{}</div>",
+            live_topic_attributes(services.training_topic(run.pk)),
+            reverse("admin:releases_trainingrun_change", args=[run.pk]),
+            "stopping" if run.is_stop_wanted and run.state == run.State.RUNNING else run.state,
+            progress.get("batch", 0),
+            progress.get("batches") or 1,
+            self.done(run),
+            speed(progress) if run.state == run.State.RUNNING else "",
+            run.message,
+            evaluations(progress),
+            format_html_join("", "<li>{}</li>", ((line,) for line in run.notes.splitlines())),
+            json_script({name: progress.get(name, []) for name in ("curve", "evaluations")}, "training-curve"),
+        )
+
+    @display(description="Losses and metrics")
+    def curve(self, run: TrainingRun) -> SafeString:
+        """Drawn by training.js from the data in the outcome, so that it grows where it is."""
+        return format_html(
+            '<div class="relative h-80 w-full"><canvas id="{}" role="img" aria-label="{}"></canvas></div>',
+            "training-chart",
+            "Loss of each task, and the mean of the primary metrics, over the batches",
+        )
+
+    @action(
+        description="Start a training run",
+        url_path="start",
+        permissions=["train"],
+        icon="model_training",
+        dialog={
+            "title": "Train on the applications' own rows?",
+            "description": "What comes of it is a candidate; the active release serves on.",
+            "form_class": StartForm,
+            "form_submit_text": "Start",
+        },
+    )
+    def start(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
+        given = form.cleaned_data
+        config = {"minutes": given["minutes"], "epochs": given["epochs"]} | given["config"]
+        run = services.request_training(config=config, by=request.user.get_username())
+        messages.success(request, f"Asked for: {run}. A process of its own works on it.")
+        return go(request, reverse("admin:releases_trainingrun_change", args=[run.pk]))
+
+    @action(
+        description="Stop",
+        url_path="stop",
+        permissions=["train"],
+        icon="stop_circle",
+        dialog={
+            "title": "Stop this run?",
+            "description": "It ends without a release, and cannot be gone on with.",
+            "form_class": None,
+            "form_submit_text": "Stop",
+        },
+    )
+    def stop(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        run = self.get_object(request, object_id)
+        if run is None:
+            return go(request, reverse("admin:releases_trainingrun_changelist"))
+        try:
+            services.stop_training(run)
+            messages.success(request, f"{run} ends in a moment.")
+        except services.RequestRefused as error:
+            messages.error(request, f"Not done: {error}.")
+        return go(request, reverse("admin:releases_trainingrun_change", args=[run.pk]))
+
+
+def speed(progress: dict[str, Any]) -> str:
+    if not progress.get("batch"):
+        return ""
+    return (
+        f"{progress['examples_a_second']:,.0f} examples/s, {progress['seconds_left'] / 60:,.1f} minutes left, "
+        f"{progress['megabytes']:,} MB, at {progress['task']}"
+    )
+
+
+def evaluations(progress: dict[str, Any]) -> SafeString | str:
+    """The primary metric of every task each time that it was looked at."""
+    rows = {
+        f"batch {one['batch']:,}{', averaged' if one.get('averaged') else ''}": one["metrics"] | {"mean": one["mean"]}
+        for one in progress.get("evaluations", [])
+    }
+    return table(rows, "primary metrics")

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+
+from suite.releases.models import Promotion, Release, TrainingRun
+from suite.releases.tests.test_admin import operator  # noqa: F401  the fixture
+
+pytestmark = pytest.mark.django_db
+RUNS = "/admin/releases/trainingrun/"
+PROGRESS = {
+    "batch": 120, "batches": 400, "task": "shop.moods", "losses": {"shop.moods": 0.41}, "examples_a_second": 95.2,
+    "seconds_left": 90.0, "megabytes": 812, "curve": [{"batch": 100, "losses": {"shop.moods": 0.5}}],
+    "evaluations": [{"batch": 100, "metrics": {"shop.moods": 0.823}, "mean": 0.823}],
+}  # fmt: skip
+
+
+def test_a_run_is_started_with_its_settings(operator):  # noqa: F811
+    assert "Train on the applications&#x27; own rows?" in operator.get(f"{RUNS}start/").text
+    form = {"_form_submitted": "True", "minutes": "5", "epochs": "1", "config": '{"batch_size": 64}'}
+    answer = operator.post(f"{RUNS}start/", form)
+    run = TrainingRun.objects.get()
+    assert run.config == {"minutes": 5.0, "epochs": 1.0, "batch_size": 64}
+    assert (run.state, run.has_rows, run.requested_by) == ("requested", True, "ada")
+    assert answer.url == f"{RUNS}{run.pk}/change/"
+
+
+@pytest.mark.parametrize(("field", "value", "message"), [
+    ("config", "[1]", "This must be a JSON object"), ("config", "{", "Enter a valid JSON"),
+    ("minutes", "0", "greater than or equal to 0.5"), ("epochs", "many", "Enter a number"),
+])  # fmt: skip
+def test_a_bad_setting_is_said_at_its_field(operator, field, value, message):  # noqa: F811
+    form = {"_form_submitted": "True", "minutes": "5", "epochs": "1", "config": "", field: value}
+    assert message in operator.post(f"{RUNS}start/", form).text
+    assert not TrainingRun.objects.exists()
+
+
+def test_a_runs_page_shows_how_far_it_is(operator):  # noqa: F811
+    run = TrainingRun.objects.create(
+        state="running", progress=PROGRESS, notes="Tuning the body\nshop.moods: 3 left out"
+    )
+    page = operator.get(f"{RUNS}{run.pk}/change/").text
+    for shown in ("120 of 400 batches", "95 examples/s, 1.5 minutes left, 812 MB, at shop.moods", "batch 100", "0.823",
+                  "<li>shop.moods: 3 left out</li>", 'id="training-curve"', 'id="training-chart"',
+                  f'data-live-topic="suite.training:{run.pk}"', "releases/training.js"):  # fmt: skip
+        assert shown in page
+    assert "120 of 400 batches" in operator.get(RUNS).text
+    new = TrainingRun.objects.create()
+    assert operator.get(f"{RUNS}{new.pk}/change/").status_code == 200
+
+
+def test_a_run_is_stopped_from_its_page(operator):  # noqa: F811
+    run = TrainingRun.objects.create(state="running", progress=PROGRESS)
+    operator.post(f"{RUNS}{run.pk}/stop/", {"_form_submitted": "True"})
+    run.refresh_from_db()
+    assert run.is_stop_wanted and run.state == "running"
+    assert "stopping" in operator.get(f"{RUNS}{run.pk}/change/").text
+    TrainingRun.objects.update(state="done")
+    answer = operator.post(f"{RUNS}{run.pk}/stop/", {"_form_submitted": "True"}, follow=True)
+    assert f"Not done: training run {run.pk} is finished already." in answer.text
+
+
+def test_who_may_only_look_cannot_train(client):
+    user = get_user_model().objects.create_user("bob", password="x", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_trainingrun"))
+    client.force_login(user)
+    run = TrainingRun.objects.create(state="running")
+    assert client.get(RUNS).status_code == 200
+    assert client.post(f"{RUNS}start/", {"_form_submitted": "True", "minutes": 1, "epochs": 1}).status_code == 403
+    assert client.post(f"{RUNS}{run.pk}/stop/", {"_form_submitted": "True"}).status_code == 403
+
+
+def test_a_worse_release_is_promoted_with_a_reason_only(operator):  # noqa: F811
+    entry = {"metric": "macro_f1", "examples": 90, "candidate": 0.512, "active": 0.9, "low": -0.45, "high": -0.3}
+    release = Release.objects.create(
+        fingerprint="ab" * 8, path="x", body="tiny", dimensions=3, comparison={"mood": entry}, compared_with="cd" * 8
+    )
+    page = operator.get(f"/admin/releases/release/{release.pk}/change/").text
+    assert "mood, macro f1" in page and "0.512" in page and "Worse beyond noise in mood." in page
+    url = f"/admin/releases/release/{release.pk}/promote/"
+    answer = operator.post(url, {"_form_submitted": "True", "reason": ""}, follow=True)
+    assert "Not done: release abababab is worse beyond noise" in answer.text
+    operator.post(url, {"_form_submitted": "True", "reason": "the old one leaks names"})
+    assert Promotion.objects.get().override_reason == "the old one leaks names"
