@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from suite.events.auth import create_key, revoke_key
 from suite.events.models import ApiKey
+from suite.management.plain import ActionCommand
 
 
-class Command(BaseCommand):
+class Command(ActionCommand):
     help = (
         "Make, list and revoke API keys. A new key is printed once, alone on standard output.\n\n"
         "  manage.py api-key create shop --scope ingest,recommend\n"
@@ -21,7 +21,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = RawDescriptionHelpFormatter
         actions = parser.add_subparsers(dest="action", required=True)
         create = actions.add_parser("create", help="make a key and print it")
         create.add_argument("name")
@@ -31,9 +30,6 @@ class Command(BaseCommand):
         listing = actions.add_parser("list", help="names, scopes and last use of all keys")
         listing.add_argument("--json", action="store_true")
         actions.add_parser("revoke", help="refuse a key from now on").add_argument("name")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        getattr(self, options["action"])(options)
 
     def create(self, options: dict[str, Any]) -> None:
         scopes = [scope.strip() for scope in options["scope"].split(",") if scope.strip()]

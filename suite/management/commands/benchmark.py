@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import pkgutil
 import platform
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 import benchmarks
 from suite.domain import declared
+from suite.management.plain import PlainCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,11 @@ class Benchmark:
     run: Callable[..., dict[str, Any]]
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "List the benchmarks, or run one and print its figures beside its rival's.\n\n"
         "Example:\n  manage.py benchmark\n  manage.py benchmark encoder texts=2000 --json"
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", nargs="?", help="without a name, the list is printed")

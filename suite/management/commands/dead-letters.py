@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from suite.events.models import DeadLetter
 from suite.events.services import NotReplayed, replay_dead_letter
+from suite.management.plain import ActionCommand
 
 SHOWN_BYTES = 4_000
 
 
-class Command(BaseCommand):
+class Command(ActionCommand):
     help = (
         "List, show and replay the events and messages that were given up.\n\n"
         "  manage.py dead-letters list --json\n"
@@ -23,7 +23,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = RawDescriptionHelpFormatter
         actions = parser.add_subparsers(dest="action", required=True)
         listing = actions.add_parser("list", help="the newest ones that were not replayed")
         listing.add_argument("--all", action="store_true", help="those that were replayed, too")
@@ -34,9 +33,6 @@ class Command(BaseCommand):
         replay = actions.add_parser("replay", help="try them again")
         replay.add_argument("ids", type=int, nargs="*")
         replay.add_argument("--all", action="store_true", help="every one that was not replayed")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        getattr(self, options["action"])(options)
 
     def list(self, options: dict[str, Any]) -> None:
         letters = DeadLetter.objects.select_related("event")

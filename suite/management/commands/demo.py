@@ -7,27 +7,25 @@ import os
 import subprocess
 import sys
 import tempfile
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from suite.domain import DOMAINS_FOLDER, domains
+from suite.management.plain import PlainCommand
 
 SERVICES = ("SUITE_DATABASE_URL", "SUITE_BROKER_URL", "SUITE_REDIS_URL", "SUITE_ELASTICSEARCH_URL")
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Send every domain's sample through the whole way (stored, handled, encoded, indexed) and print what became of "
         "it. Needs no running Suite and touches none.\n\nExample:\n  manage.py demo --json"
     )
     requires_system_checks: list[str] = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="one JSON object on standard output")

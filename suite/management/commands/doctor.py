@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,12 +15,12 @@ import elasticsearch
 import redis
 from django.conf import settings
 from django.core import checks
-from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from suite.celery import app
 from suite.events.models import DeadLetter, PendingEvent
+from suite.management.plain import PlainCommand
 from suite.releases import selectors as releases
 
 FREE_BYTES = 2 * 2**30  # advised for the state folder's disk
@@ -37,15 +37,12 @@ class Finding:
     mend: str = ""
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Check that every service is reachable and every setting sane. Exit status 1 where something is bad.\n\n"
         "Example:\n  manage.py doctor --json"
     )
     requires_system_checks: list[str] = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="a list of findings on standard output")

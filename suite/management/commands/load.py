@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 import time
-from argparse import RawDescriptionHelpFormatter
 from collections import Counter
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.module_loading import import_string
 from tqdm import tqdm
 
 from suite.events.handling import handle_all
 from suite.events.loading import BadLine, Counts, Load, loaders, write_plain
 from suite.formats import FormatError, Loader, LoadOptions
+from suite.management.plain import PlainCommand
 
 SHOWN_LINES = 20  # bad lines that are told one by one; the others are counted
 SHOWN_REASONS = 10
 
 
-class Command(BaseCommand):
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
-
+class Command(PlainCommand):
     @property
     def help(self) -> str:  # type: ignore[override]
         formats = "\n".join(f"  {name:24} {loader.help}" for name, loader in sorted(loaders().items()))

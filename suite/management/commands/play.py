@@ -6,7 +6,6 @@ import json
 import os
 import time
 import uuid
-from argparse import RawDescriptionHelpFormatter
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,21 +14,19 @@ from itertools import takewhile
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from suite.events.auth import create_key
 from suite.events.playing import live_streams, merged
+from suite.management.plain import PlainCommand
 
 TIMEOUT = 30.0  # seconds
 RETRIED = {429, 503}
 MOST_RETRIES = 10
 
 
-class Command(BaseCommand):
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
-
+class Command(PlainCommand):
     @property
     def help(self) -> str:  # type: ignore[override]
         streams = "\n".join(f"  {name}" for name in sorted(live_streams()))

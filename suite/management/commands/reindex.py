@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from tqdm import tqdm
 
@@ -16,19 +15,17 @@ from suite.index import services
 from suite.index.collections import collections
 from suite.index.engine import EngineError
 from suite.index.models import Generation
+from suite.management.plain import PlainCommand
 from suite.releases import gate, runtime, selectors
 from suite.releases.models import Release
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Build a fresh generation of the active release from the rows, gate it, and switch to it. What serves now\n"
         "serves on until then. Texts that are unchanged are not encoded again.\n\n"
         "Examples:\n  manage.py reindex\n  manage.py reindex shop\n  manage.py reindex shop.things --json"
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", nargs="?", metavar="COLLECTION|DOMAIN", help="without it, every collection")

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from suite.domain import event_types
 from suite.events.envelope import Rejected, parse_time
 from suite.events.handling import handle_all
 from suite.events.services import replay_events
+from suite.management.plain import PlainCommand
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Run the handlers of stored events once more. The rows that they write end in the same state.\n\n"
         "  manage.py replay --since 2026-01-31 --type shop.thing.sold"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = RawDescriptionHelpFormatter
         parser.add_argument("--since", help="events received since then (ISO 8601); default: all")
         parser.add_argument("--after", type=int, default=0, metavar="SEQUENCE", help="events after this one")
         parser.add_argument("--type", action="append", default=[], help="this type only; may be given several times")

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +23,7 @@ import uvicorn
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 from django.urls import reverse
 
@@ -34,6 +34,7 @@ from suite.events.leases import release_leases
 from suite.events.loading import Load
 from suite.events.models import Event, PendingEvent
 from suite.formats import LoadOptions
+from suite.management.plain import PlainCommand
 from suite.releases import selectors as releases
 
 FREE_BYTES = 200 * 2**20  # that the state folder's disk must have
@@ -41,11 +42,8 @@ STOP_SECONDS = 5.0  # for running work to finish; what does not is taken up at t
 DEMO_LOGIN = "operator"  # name and password; only ever made on a loopback address
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Run everything in one process: pages, API, worker and beat.\n\nExample:\n  manage.py up --port 8080"
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")

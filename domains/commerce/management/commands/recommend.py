@@ -6,11 +6,10 @@ import json
 import shutil
 import textwrap
 import time
-from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from domains.commerce import selectors
 from domains.commerce.filters import BadFilter, parse_filters
@@ -19,9 +18,10 @@ from domains.commerce.selectors import NotFound, Past, Person
 from suite import jobs
 from suite.events.envelope import Rejected, parse_time
 from suite.formats import FormatError, Problem, read_records
+from suite.management.plain import PlainCommand
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Recommend items, each with its reasons, as the API does.\n\n"
         "Examples:\n"
@@ -29,9 +29,6 @@ class Command(BaseCommand):
         "  manage.py recommend --session clicks.jsonl --catalogue films -k 5 --json\n"
         "  manage.py recommend --item 85123A"
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         who = parser.add_mutually_exclusive_group(required=True)
