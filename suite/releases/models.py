@@ -94,9 +94,9 @@ class TrainingRun(models.Model):
         FAILED = "failed"  # `message` says why
 
     state = models.CharField(max_length=10, choices=State, default=State.REQUESTED)
-    data = models.JSONField(default=list)  # [[format, path]] of files
+    data = models.JSONField("files", default=list)  # [[format, path]]
     validation = models.JSONField(default=list)  # the same, to validate on
-    has_rows = models.BooleanField(default=True)  # whether it learns from the applications' own rows
+    has_rows = models.BooleanField("the applications' own rows", default=True)  # whether it learns from them
     config = models.JSONField(default=dict)  # fields of `TrainingConfig` that are not the default
     progress = models.JSONField(default=dict)  # `suite.encoder.training.loop.Progress`
     notes = models.TextField(blank=True)  # what was left out of the data, and what is being done

@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
@@ -17,8 +17,9 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from suite.admin import ReadOnlyAdmin
 from suite.live.templatetags.live import live_topic_attributes
-from suite.releases import services
+from suite.releases import engine_choice, services
 from suite.releases.admin.shared import STATE_COLOURS, go, table
+from suite.releases.engine_choice import Measured
 from suite.releases.models import Promotion, Release
 
 
@@ -36,9 +37,9 @@ class ReleaseAdmin(ReadOnlyAdmin):
     list_display = ("fingerprint", "shown_state", "body", "dimensions", "heads", "created_at", "activated_at")
     list_filter = ("state",)
     search_fields = ("fingerprint", "body")
-    fields = ("fingerprint", "shown_state", "body", "dimensions", "metrics_table", "comparison_table", "message",
-              "path", "created_at", "activated_at")  # fmt: skip
-    readonly_fields = ("shown_state", "metrics_table", "comparison_table")
+    fields = ("fingerprint", "shown_state", "body", "dimensions", "metrics_table", "comparison_table", "engines",
+              "message", "path", "created_at", "activated_at")  # fmt: skip
+    readonly_fields = ("shown_state", "metrics_table", "comparison_table", "engines")
     actions_detail = ("promote",)
     actions_list = ("rollback",)
 
@@ -56,6 +57,14 @@ class ReleaseAdmin(ReadOnlyAdmin):
     @display(description="Metrics of its heads, on held-out examples")
     def metrics_table(self, release: Release) -> SafeString | str:
         return table(release.metrics, "head") or "this release has no heads"
+
+    @display(description="Engines, by machine: the one chosen, and what was measured")
+    def engines(self, release: Release) -> SafeString | str:
+        machines = engine_choice.read(release.folder).items()
+        return format_html_join("", "<p>{}: {}</p>{}", (
+            (machine, choice.engine, table({of_engine(one): figures(one) for one in choice.table}, "engine"))
+            for machine, choice in machines
+        )) or "not measured yet"  # fmt: skip
 
     @display(description="Beside the release that was active; low and high end the 95% interval of its lead")
     def comparison_table(self, release: Release) -> SafeString | str:
@@ -157,3 +166,16 @@ def ask(request: HttpRequest, request_it: Any) -> HttpResponse:
         return go(request, reverse("admin:releases_release_changelist"))
     messages.success(request, f"Asked for: {promotion}. A worker carries it out.")
     return go(request, reverse("admin:releases_promotion_change", args=[promotion.pk]))
+
+
+def of_engine(measured: Measured) -> str:
+    return f"{measured.engine} (refused: {measured.refused})" if measured.refused else measured.engine
+
+
+def figures(measured: Measured) -> dict[str, float]:
+    return {
+        "texts/s": round(measured.texts_a_second),
+        "mean cosine": measured.mean_cosine,
+        "worst cosine": measured.min_cosine,
+        "worst loss of a head": measured.worst_loss,
+    }

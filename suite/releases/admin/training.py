@@ -32,7 +32,7 @@ class StartForm(BaseDialogForm):
         help_text="How often all examples are gone through. 0 leaves the body as it is and fits the heads only.",
     )  # fmt: skip
     config = forms.JSONField(
-        required=False, label="More settings", widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        required=False, initial=dict, label="More settings", widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         help_text='A JSON object, such as {"batch_size": 64}; docs/training.md has them all.',
     )  # fmt: skip
 
@@ -74,9 +74,10 @@ class TrainingRunAdmin(ReadOnlyAdmin):
         """State, progress and metrics in one element, which fetches itself anew when there is news of the run."""
         progress = run.progress
         return format_html(
-            '<div id="outcome" {} hx-get="{}" hx-trigger="live:topic" hx-select="#outcome" hx-swap="outerHTML">'
+            '<div id="outcome" class="flex flex-col gap-3 w-full" {} hx-get="{}" hx-trigger="live:topic" '
+            'hx-select="#outcome" hx-swap="outerHTML">'
             '<p>{} <progress value="{}" max="{}" aria-label="batches" class="accent-primary-600"></progress> {}</p>'
-            "<p>{}</p><p>{}</p>{}<ul>{}</ul>{}</div>",
+            '<p>{}</p><p>{}</p><div class="overflow-x-auto">{}</div><ul>{}</ul>{}</div>',
             live_topic_attributes(services.training_topic(run.pk)),
             reverse("admin:releases_trainingrun_change", args=[run.pk]),
             "stopping" if run.is_stop_wanted and run.state == run.State.RUNNING else run.state,
@@ -94,7 +95,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     def curve(self, run: TrainingRun) -> SafeString:
         """Drawn by training.js from the data in the outcome, so that it grows where it is."""
         return format_html(
-            '<div class="relative h-80 w-full"><canvas id="{}" role="img" aria-label="{}"></canvas></div>',
+            '<div class="relative w-full"><canvas id="{}" role="img" aria-label="{}"></canvas></div>',
             "training-chart",
             "Loss of each task, and the mean of the primary metrics, over the batches",
         )

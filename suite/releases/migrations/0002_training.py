@@ -26,9 +26,9 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('state', models.CharField(choices=[('requested', 'Requested'), ('running', 'Running'), ('done', 'Done'), ('stopped', 'Stopped'), ('failed', 'Failed')], default='requested', max_length=10)),
-                ('data', models.JSONField(default=list)),
+                ('data', models.JSONField(default=list, verbose_name='files')),
                 ('validation', models.JSONField(default=list)),
-                ('has_rows', models.BooleanField(default=True)),
+                ('has_rows', models.BooleanField(default=True, verbose_name="the applications' own rows")),
                 ('config', models.JSONField(default=dict)),
                 ('progress', models.JSONField(default=dict)),
                 ('notes', models.TextField(blank=True)),

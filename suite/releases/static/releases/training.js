@@ -43,7 +43,7 @@ function draw() {
     data: { datasets },
     options: {
       animation: false,
-      maintainAspectRatio: false,
+      aspectRatio: innerWidth < 700 ? 1.1 : 2.4,
       scales: {
         x: axis("batch", { type: "linear", min: 0 }),
         y: axis("loss", { min: 0 }),
