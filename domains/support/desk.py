@@ -68,6 +68,7 @@ class Card:
 
     title: str
     insert: str  # what taking it puts into the reply
+    body: str  # the same without greeting and closing, for a reply that has begun
     before: str
     marked: str  # the sentence that answers
     after: str
@@ -216,6 +217,7 @@ def card_of(item: ShownSuggestion, *, is_ghost: bool) -> Card:
     return Card(
         title=item.title or item.text[:60],
         insert=item.composed,
+        body=item.body,
         before=item.text[:start],
         marked=item.text[start:end],
         after=item.text[end:],
@@ -238,6 +240,7 @@ def found_card(answer: Answer, conversation: Conversation | None, user: User) ->
     return Card(
         title=answer.title or answer.key,
         insert=text,
+        body=text,
         before=answer.text,
         marked="",
         after="",

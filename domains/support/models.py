@@ -170,7 +170,7 @@ class Suggestion(models.Model):
     text = models.TextField()
     sentence_start = models.PositiveIntegerField(default=0)  # the sentence of `text` that answers
     sentence_end = models.PositiveIntegerField(default=0)
-    composed = models.JSONField(default=list)  # [{"text", "source"}], to be joined by their own white space
+    composed = models.JSONField(default=list)  # [{"text", "source", "frame"}], see suggesting.compose
     release = models.CharField(max_length=16)
     ranker = models.ForeignKey(Ranker, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     features = models.JSONField(default=dict)

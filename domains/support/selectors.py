@@ -69,6 +69,7 @@ class ShownSuggestion:
     text: str
     sentence: tuple[int, int]  # (start, end) in `text` of the sentence that answers
     composed: str
+    body: str  # `composed` without greeting and closing, for a reply that has begun
     parts: list[dict[str, str]]  # [{"text", "source"}] of `composed`
     missing: list[str]  # variables that are asked for
     confidence: float
@@ -204,6 +205,7 @@ def shown_suggestion(
         text=row.text,
         sentence=(row.sentence_start, row.sentence_end),
         composed=fill(composed, facts)[0],
+        body=fill("".join(part["text"] for part in row.composed if "frame" not in part), facts)[0],
         parts=parts,
         missing=[name for name in names(composed) if not facts.get(name)],
         confidence=row.confidence,
@@ -256,6 +258,14 @@ def answers(search: str = "", *, language: str = "", limit: int = 200) -> list[A
     if language:
         rows = rows.filter(language__istartswith=language)
     return list(rows.order_by("title", "id")[:limit])
+
+
+def answers_after(key: str, limit: int, words: str = "") -> list[Answer]:
+    """Answers in the order of their ids, from the one after `key` on."""
+    rows = Answer.objects.filter(is_removed=False, key__gt=key)
+    if words:
+        rows = rows.filter(Q(title__icontains=words) | Q(text__icontains=words) | Q(key__icontains=words))
+    return list(rows.order_by("key")[:limit])
 
 
 def find_answer(key: str) -> Answer:

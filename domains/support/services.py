@@ -311,9 +311,11 @@ def offered(key: str) -> list[Suggestion]:
     return list(rows.order_by("position"))
 
 
-def composed_text(suggestion: Suggestion, customer: Mapping[str, Any]) -> str:
-    """What is inserted when the suggestion is taken, with the variables that are known."""
-    return fill("".join(part["text"] for part in suggestion.composed), known_facts(customer))[0]
+def own_words(suggestion: Suggestion, customer: Mapping[str, Any]) -> str:
+    """What is inserted when the suggestion is taken, with the variables that are known, but for greeting and closing:
+    they say nothing of the answer."""
+    words = "".join(part["text"] for part in suggestion.composed if "frame" not in part)
+    return fill(words, known_facts(customer))[0]
 
 
 def kind_of(text: str, suggestion: Suggestion, customer: Mapping[str, Any]) -> str:
@@ -324,7 +326,7 @@ def kind_of(text: str, suggestion: Suggestion, customer: Mapping[str, Any]) -> s
 def edit_distance(text: str, suggestion: Suggestion, customer: Mapping[str, Any]) -> float:
     """From 0, all of the suggestion was kept, to 1: the share of its characters and of those sent that were added or
     removed (normalised Indel distance). A variable may have become anything."""
-    words = composed_text(suggestion, customer)
+    words = own_words(suggestion, customer)
     if is_kept(words, text):
         return 0.0
     return max(round(Indel.normalized_distance(words, text), 4), 1e-4)

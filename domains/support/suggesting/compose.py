@@ -33,14 +33,15 @@ def frames() -> dict[str, Frame]:
 def compose(
     text: str, best: Sentence, source: str, framed: Mapping[str, Frame], *, is_first: bool, has_name: bool
 ) -> list[dict[str, str]]:
-    """[{"text", "source"}], to be joined as they are. Frames are for the first reply; a greeting needs its name."""
+    """[{"text", "source"}], to be joined as they are; `frame` names a greeting or a closing. Frames are for the first
+    reply; a greeting needs its name."""
     language = CHINESE if HAN.search(text) else OTHER
     parts = [{"text": kept(text, best), "source": source}]
     greeting, closing = framed.get(f"greeting.{language}"), framed.get(f"closing.{language}")
     if is_first and greeting and (has_name or "{{" not in greeting.text):
-        parts.insert(0, {"text": f"{greeting.text}\n\n", "source": greeting.source})
+        parts.insert(0, {"text": f"{greeting.text}\n\n", "source": greeting.source, "frame": "greeting"})
     if is_first and closing:
-        parts.append({"text": f"\n\n{closing.text}", "source": closing.source})
+        parts.append({"text": f"\n\n{closing.text}", "source": closing.source, "frame": "closing"})
     return parts
 
 

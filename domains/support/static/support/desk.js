@@ -16,7 +16,9 @@ const isFinePointer = matchMedia("(pointer: fine)").matches;
 
 // Taking ---------------------------------------------------------------------------------------------------------
 function take(card, options) {
-  if (card && composer.box()) composer.insert(card.dataset.suggestion ?? "", card.dataset.text, options);
+  if (!card || !composer.box()) return;
+  const text = composer.box().value.trim() ? card.dataset.body : card.dataset.text; // one greeting is enough
+  composer.insert(card.dataset.suggestion ?? "", text, options);
 }
 
 function currentCard() {
