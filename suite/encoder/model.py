@@ -151,7 +151,7 @@ class Encoder:
     def quickest(self, sample: Sequence[str]) -> Encoder:
         """This encoder in bfloat16, where the device multiplies that faster and the vectors of `sample` stay what they
         are; else itself. For bulk work on the spot."""
-        if not sample or engines.NARROW not in self.engine_names:
+        if not sample or engines.NARROW not in self.engine_names or self.engine_name == engines.NARROW:
             return self
         narrow = self.with_engine(engines.NARROW)
         cosines = np.einsum("nd,nd->n", self.embed(sample), narrow.embed(sample))

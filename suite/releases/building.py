@@ -57,6 +57,12 @@ def build_first_release(say: Callable[[str], None] = log.info) -> Release:
     return release
 
 
+def measure_engines(release: Release, say: Callable[[str], None] = log.info) -> None:
+    """Time every engine here anew and choose the best for the release. Raises `CheckpointError`."""
+    encoder = Encoder.load(str(release.folder), threads=settings.ENCODER_THREADS)
+    calibrated(encoder, release.folder, [(plan.spec, plan.examples) for plan in head_plans()], say=say)
+
+
 def keep(
     encoder: Encoder, metrics: Mapping[str, Mapping[str, float]], problems: Sequence[str], recipe: str = ""
 ) -> Release:

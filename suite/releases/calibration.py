@@ -16,7 +16,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from suite.encoder import checkpoint, engines
-from suite.encoder.heads import Head, HeadSpec, class_indices, features_of
+from suite.encoder.heads import Embedder, Head, HeadSpec, class_indices, features_of
 from suite.encoder.metrics import METRICS
 from suite.encoder.model import Encoder, pick_device
 from suite.encoder.sample import sample_texts
@@ -27,8 +27,8 @@ from suite.releases.heads import Examples, LabelledText
 log = logging.getLogger(__name__)
 AUTO = "auto"
 QUICK = (engines.EXACT, engines.NARROW)  # candidates of a first release, which has to be there soon
-QUICK_SECONDS, SECONDS = 2.0, 20.0  # after which no further candidate is tried
-TEXTS = 128  # of the sample
+QUICK_SECONDS, SECONDS = 2.0, 20.0  # after which no more rounds are made, nor, of all engines, further ones tried
+QUICK_TEXTS, TEXTS = 48, 128  # of the sample
 ROUNDS = 4  # at most; the best one counts
 QUICK_EXAMPLES, EXAMPLES = 50, 400  # of a head
 LEAST_COSINE = 0.99
@@ -86,13 +86,13 @@ def choose(encoder: Encoder, checks: Checks = (), *, is_quick: bool = False) -> 
         return Choice(names[0], now, ())
     deadline = time.monotonic() + (QUICK_SECONDS if is_quick else SECONDS)
     exact = encoder.with_engine(names[0])
-    texts = sample_texts(encoder.tokenizer, TEXTS)
+    texts = sample_texts(encoder.tokenizer, QUICK_TEXTS if is_quick else TEXTS)
     expected = exact.embed(texts)
     reference = HeadCheck(exact, checks, QUICK_EXAMPLES if is_quick else EXAMPLES)
     ready: dict[str, Encoder] = {}
     table: dict[str, Measured] = {}
     for name in names:
-        if time.monotonic() > deadline:
+        if name not in QUICK and time.monotonic() > deadline:
             table[name] = Measured(name, refused="there was no time left to measure it")
             continue
         try:
@@ -150,7 +150,7 @@ def primary_metric(head: Head, encoder: Encoder, examples: Sequence[LabelledText
     return 1 - value if head.spec.primary_metric == "ece" else value
 
 
-def timed(encoders: Mapping[str, Encoder], texts: Sequence[str], deadline: float) -> dict[str, float]:
+def timed(encoders: Mapping[str, Embedder], texts: Sequence[str], deadline: float) -> dict[str, float]:
     """Texts a second of each in its best round; they take turns, so that all see the same machine."""
     best = dict.fromkeys(encoders, np.inf)
     for number in range(ROUNDS):

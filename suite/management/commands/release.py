@@ -10,15 +10,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from suite.encoder.checkpoint import CheckpointError
 from suite.management.promoting import Teller
-from suite.releases import promotion, services
-from suite.releases.building import build_first_release
+from suite.releases import engine_choice, promotion, services
+from suite.releases.building import build_first_release, measure_engines
 from suite.releases.models import Promotion, Release
 
 
 class Command(BaseCommand):
     help = (
         "Make a release of the body that SUITE_ENCODER names, as it is, with the heads that the domains declare, and\n"
-        "promote it. Where it was made before, nothing is made again; where it serves already, nothing happens.\n\n"
+        "promote it. Where it was made before, nothing is made again; where it serves already, nothing happens.\n"
+        "The engine that computes its vectors is chosen on this machine; --engines measures all that are installed.\n\n"
         "Example:\n  manage.py release --json"
     )
 
@@ -27,12 +28,15 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--no-promote", action="store_true", help="make it only; the active release serves on")
+        parser.add_argument("--engines", action="store_true", help="time every engine here anew and choose the best")
         parser.add_argument("--json", action="store_true", help="print the release as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         teller = Teller(self, options["verbosity"] > 0)
         try:
             release = build_first_release(teller.say)
+            if options["engines"]:
+                measure_engines(release, teller.say)
         except CheckpointError as error:
             raise CommandError(str(error)) from error
         if not options["no_promote"] and release.state != Release.State.ACTIVE:
@@ -48,4 +52,5 @@ class Command(BaseCommand):
 
 def as_json(release: Release) -> dict[str, Any]:
     names = ("fingerprint", "state", "body", "dimensions", "metrics", "message")
-    return {name: getattr(release, name) for name in names} | {"folder": str(release.folder)}
+    choices = {machine: choice.as_dict() for machine, choice in engine_choice.read(release.folder).items()}
+    return {name: getattr(release, name) for name in names} | {"folder": str(release.folder), "engines": choices}

