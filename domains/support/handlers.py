@@ -9,7 +9,8 @@ from domains.support.documents import ANSWERS, QUESTIONS, REPLIES
 from domains.support.learning.rankers import ensure_ranker
 from domains.support.models import Conversation, Feedback, Message
 from domains.support.services import DESK_TOPIC, conversation_topic
-from domains.support.suggesting.drafts import Draft, active_fingerprint, asked_in, prepare, store
+from domains.support.suggesting.drafts import Draft, asked_in, prepare, store
+from domains.support.suggesting.suggest import active_fingerprint
 from suite.domain import Handler
 from suite.events.models import Event
 from suite.index.services import touch

@@ -9,8 +9,8 @@ from domains.support.handlers import drafts_for
 from domains.support.learning.online import learn
 from domains.support.learning.rankers import ensure_ranker
 from domains.support.models import Conversation, Message, SuggestionRun
-from domains.support.suggesting.drafts import active_fingerprint, store
-from domains.support.suggesting.suggest import active_ranker
+from domains.support.suggesting.drafts import store
+from domains.support.suggesting.suggest import active_fingerprint, active_ranker
 from suite.domain import Job
 from suite.releases.runtime import encoder_for
 

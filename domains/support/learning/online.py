@@ -76,7 +76,7 @@ def fitted(start: Weights, runs: Sequence[DecidedRun]) -> Weights:
 
 
 def replay(weights: Weights, runs: Sequence[DecidedRun]) -> dict[str, float]:
-    """Weighted log loss of what was taken and not, and the mean reciprocal rank of what was taken among what was shown."""
+    """Weighted log loss, and the mean reciprocal rank, among what was shown, of what was taken."""
     losses, counts, ranks = 0.0, 0.0, []
     for run in runs:
         z = weights.log_odds(run.features)

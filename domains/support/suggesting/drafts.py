@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from django.utils import timezone
 
-from domains.support.documents import ANSWERS, QUESTIONS, question_text
+from domains.support.documents import QUESTIONS, question_text
 from domains.support.learning.prior import Embedder
 from domains.support.models import Answer, Conversation, Message, Suggestion, SuggestionRun
 from domains.support.services import DESK_TOPIC, conversation_topic
@@ -24,7 +24,6 @@ from domains.support.suggesting.sentences import Sentence, best_by_vectors, sent
 from domains.support.suggesting.suggest import Answered, Loaded, suggest
 from suite.events.envelope import Envelope
 from suite.events.services import record_events
-from suite.index.selectors import active_generation
 from suite.index.services import touch
 from suite.index.vectors import text_hash
 from suite.live.broadcast import broadcast
@@ -237,9 +236,3 @@ def as_event(draft: Draft, run: SuggestionRun, rows: Sequence[Suggestion]) -> En
         "suggestions": offered,
     }
     return Envelope(f"offered {run.pk}", "suite", OFFERED, data, draft.asked.conversation.key[:200], run.created_at)
-
-
-def active_fingerprint() -> str:
-    """The release under which answers are found now; empty where there is none."""
-    generation = active_generation(ANSWERS)
-    return generation.fingerprint if generation else ""

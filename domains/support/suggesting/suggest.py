@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from rapidfuzz.fuzz import ratio
 
+from domains.support.documents import ANSWERS
 from domains.support.models import Ranker
 from domains.support.suggesting.past import added, near_decisions, with_acceptance
 from domains.support.suggesting.ranker import Ranked, RelevanceHead, Weights, rank
 from domains.support.suggesting.retrieve import IndexPools
-from suite.index.selectors import NO_RELEASE
+from suite.index.selectors import NO_RELEASE, active_generation
 
 MOST = 5  # suggestions
+LEAST = 0.15  # confidence of one that is shown beside a good one
 SAME = 90.0  # of 100: texts that are so alike are one
 NO_RANKER = "no_ranker"  # none was made for this release yet: the next moment brings one
 NO_HEAD = "no_relevance_head"  # the release was trained without
@@ -45,6 +47,12 @@ class Answered:
     release: str = ""
     ranker: int | None = None
     degraded: list[str] = field(default_factory=list)
+
+
+def active_fingerprint() -> str:
+    """The release under which answers are found now; empty where there is none."""
+    generation = active_generation(ANSWERS)
+    return generation.fingerprint if generation else ""
 
 
 def active_ranker(fingerprint: str) -> Loaded | None:
@@ -83,7 +91,7 @@ def suggest(question: str, vector: np.ndarray | None, ranker: Loaded | None, k: 
 def merged(ranked: Sequence[Ranked], k: int) -> list[Ranked]:
     """The best of both pools by confidence; of texts that say the same, the first."""
     kept: list[Ranked] = []
-    for row in ranked:
+    for row in (row for row in ranked if row.confidence >= LEAST):
         if all(ratio(row.candidate.text, other.candidate.text, score_cutoff=SAME) < SAME for other in kept):
             kept.append(row)
         if len(kept) == k:

@@ -1,0 +1,142 @@
+"""The plain formats of support as events, and two public data sets.
+
+Each line gives the same event id every time, so a file that is loaded twice only finds duplicates. An answer is a state
+and not a happening: where its row shows something else meanwhile, the file's line is news once more.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from domains.support.models import Answer
+from suite.formats import FormatError, LoadOptions, Problem, Record, Skipped, read_records
+
+SOURCE = "file"
+ANSWER_FIELDS = frozenset(("answer_id", "text", "title", "source", "language"))
+QUESTION_FIELDS = frozenset(("question_id", "text", "answer_ids"))
+AT_ONCE = 500  # answers whose rows are looked at together
+MAX_FAQ_BYTES = 256 * 2**20
+Line = tuple[int, dict[str, Any]]
+
+
+def read_answer_file(path: Path, options: LoadOptions) -> Iterator[Record]:
+    """`support.answers`. Of several lines for one answer the last one holds. The file is read twice."""
+    last = {key_of(found[1]): found[0] for found in read_records(path) if not isinstance(found, Problem)}
+    waiting: list[Line] = []
+    started = datetime.now(UTC)
+    for found in read_records(path, options):
+        if isinstance(found, Problem):
+            yield found
+        elif key_of(found[1]) and last[key_of(found[1])] != found[0]:
+            yield Skipped("a later line is about the same answer")
+        else:
+            waiting.append((found[0], known_fields(found[1], ANSWER_FIELDS, options)))
+        if len(waiting) == AT_ONCE:
+            yield from answer_events(waiting, started)
+            waiting = []
+    yield from answer_events(waiting, started)
+
+
+def answer_events(lines: Sequence[Line], started: datetime) -> Iterator[Record]:
+    """The events of different answers, later lines being newer."""
+    rows = Answer.objects.filter(key__in=[key_of(record) for _, record in lines])
+    shown = dict(rows.values_list("key", "changed_by"))
+    for number, record in lines:
+        name = f"answer {key_of(record)[:90]} {digest(record)}"
+        shows = shown.get(key_of(record), "").removeprefix(f"{SOURCE} ")
+        if shows.startswith(f"{name} after "):
+            name = shows
+        elif shows not in ("", name):
+            name = f"{name} after {digest(shows)}"
+        yield event(name, "support.answer.changed", record, started + timedelta(microseconds=number))
+
+
+def read_question_file(path: Path, options: LoadOptions) -> Iterator[Record]:
+    """`support.questions`: each becomes a conversation that waits for an agent. Which answers are right is for
+    `evaluate` and `train`, which read the same file; here it is left out."""
+    for found in read_records(path, options):
+        if isinstance(found, Problem):
+            yield found
+            continue
+        number, record = found
+        known_fields(record, QUESTION_FIELDS, options)
+        if record.get("question_id") in (None, ""):
+            yield Problem(number, "has no question_id")
+            continue
+        key = f"question-{record['question_id']}"
+        data = {"conversation_id": key, "message_id": f"{key}-1", "text": record.get("text")}
+        yield event(f"{key} {digest(record)}", "support.message.received", data)
+
+
+def read_training_file(format: str) -> Callable[[Path, LoadOptions], Iterator[Record]]:
+    """A format that is for training and measuring alone: it is checked, and nothing is stored."""
+
+    def reading(path: Path, options: LoadOptions) -> Iterator[Record]:
+        for found in read_records(path, options):
+            reason = f"{format} is for `manage.py train --data {format}={path.name}` and `evaluate`; nothing to store"
+            yield found if isinstance(found, Problem) else Skipped(reason)
+
+    return reading
+
+
+def read_stackfaq(path: Path, options: LoadOptions) -> Iterator[Record]:
+    """`stackfaq.json` (Sakata et al., SIGIR 2019): threads of a question and its answers, which become answers with the
+    question as their title. The paraphrases in it are for `evaluate`."""
+    try:
+        raw = path.read_bytes() if path.stat().st_size <= MAX_FAQ_BYTES else b""
+        threads = json.loads(raw)["root"]["qapair"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{path}: is not a StackFAQ file with root.qapair ({type(error).__name__})") from error
+    options.on_bytes(len(raw))
+    started = datetime.now(UTC)
+    for number, thread in enumerate(threads):
+        answers = thread.get("answer") if isinstance(thread, dict) else None
+        if not isinstance(answers, list):
+            yield Problem(number + 1, "has no list of answers")
+            continue
+        for place, text in enumerate(answers):
+            if not isinstance(text, str) or not text.strip():
+                yield Skipped("an empty answer")
+                continue
+            record = {"answer_id": f"stackfaq-{number}-{place}", "title": str(thread.get("question") or "")[:300]}
+            record |= {"text": text[:20_000], "source": "StackFAQ", "language": "en"}
+            yield from answer_events([(number, record)], started)
+
+
+def read_banking77(path: Path, options: LoadOptions) -> Iterator[Record]:
+    """`train.csv` or `test.csv` with text and category: each question a waiting conversation."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"text", "category"} <= set(reader.fieldnames or ()):
+            raise FormatError(f"{path}: must have the columns text and category")
+        for row in reader:
+            options.on_bytes(len(row["text"]))
+            key = f"banking77-{path.stem}-{reader.line_num}"
+            data = {"conversation_id": key, "message_id": f"{key}-1", "text": row["text"].strip()}
+            yield event(f"{key} {digest(row)}", "support.message.received", data)
+
+
+def known_fields(record: dict[str, Any], fields: frozenset[str], options: LoadOptions) -> dict[str, Any]:
+    for name in record.keys() - fields:
+        options.unknown_field(name)
+    return {name: value for name, value in record.items() if name in fields}
+
+
+def key_of(record: dict[str, Any]) -> str:
+    return str(record.get("answer_id") or "")
+
+
+def digest(value: object) -> str:
+    """16 hex digits of a record or a text."""
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def event(name: str, kind: str, data: dict[str, Any], time: datetime | None = None) -> dict[str, Any]:
+    when = {"time": time.isoformat()} if time else {}
+    return {"id": name[:200], "source": SOURCE, "type": kind, "data": data} | when
