@@ -153,9 +153,12 @@ def speed(progress: dict[str, Any]) -> str:
 
 
 def evaluations(progress: dict[str, Any]) -> SafeString | str:
-    """The primary metric of every task each time that it was looked at."""
+    """The primary metric of every task: of the body as it came, of the best one, and of the newest."""
+    found = [one["metrics"] | {"mean": one["mean"]} for one in progress.get("evaluations", [])]
+    if not found:
+        return ""
+    best = max(found[1:] or found, key=lambda metrics: metrics["mean"])
     rows = {
-        f"batch {one['batch']:,}{', averaged' if one.get('averaged') else ''}": one["metrics"] | {"mean": one["mean"]}
-        for one in progress.get("evaluations", [])
+        task: {"at first": found[0].get(task), "best": best.get(task), "now": found[-1][task]} for task in found[-1]
     }
-    return table(rows, "primary metrics")
+    return table(rows, "primary metric")
