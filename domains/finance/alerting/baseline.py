@@ -2,11 +2,12 @@
 
 Counts of an hour are negative binomial: Poisson around a rate that has its own gamma noise, as in A. Noufaily et al.,
 "An improved algorithm for outbreak detection in multiple surveillance systems", Statistics in Medicine 32 (2013). Past
-bursts are cut off there by their weights, here at what another week had. The rate is a level times a shape over the hours of the week. Level
-and shape are gamma posterior means (A. Gelman et al., "Bayesian Data Analysis", 3rd ed., 2.6) in three tiers, each the
-prior of the next: all stories' hours of the day, all stories' hours of the week, the group's own hours of the week.
-What a thin group does not know of itself it takes from everything. Older weeks and days count less, by a constant
-factor each (exponential forgetting: M. West and J. Harrison, "Bayesian Forecasting and Dynamic Models", 2nd ed., 6.3).
+bursts are held down there by their weights, here to what another week had. The rate is a level times a shape over the
+hours of the week. Level and shape are gamma posterior means (A. Gelman et al., "Bayesian Data Analysis", 3rd ed., 2.6)
+in three tiers, each the prior of the next: all stories' hours of the day, all stories' hours of the week, the group's
+own hours of the week. What a thin group does not know of itself it takes from everything. Older weeks and days count
+less, by a constant factor each (exponential forgetting: M. West and J. Harrison, "Bayesian Forecasting and Dynamic
+Models", 2nd ed., 6.3).
 
 Hours are UTC, so no day has 23 or 25 of them; where a source follows a clock that is put forward, the neighbouring
 hours that are smoothed over and the forgetting take the change up.

@@ -5,7 +5,7 @@ two evaluators one has an effect, and whoever is killed has none. A restart goes
 with all that is pending; minutes that were missed are decided one by one, as if nobody had been away.
 
 A clock that jumps ahead finds minutes without stories, in which nothing fires; one that is put back finds minutes that
-are decided already, waits, and after more than `PATIENCE` begins again at the clock, keeping every state.
+are decided already, waits, and after more than `PATIENCE` takes back what it decided ahead of the clock.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ from domains.finance.alerting.rules import (
 )
 from domains.finance.alerting.series import DAY, MINUTE, Group, floor, moment, unix
 from domains.finance.models import Alert, AlertRule, Revision, RuleProgress, RuleState
+from domains.finance.models import Transition as Line
 
 log = logging.getLogger(__name__)
 DELAY = 5  # seconds that a minute stays open for stories which are on their way
 AT_ONCE = 6 * 3_600  # seconds of minutes in one transaction, where there is much to catch up
 LONGEST = 7 * DAY  # seconds that are caught up with; what was missed before that stays undecided
+PUT_BACK = "the clock was put back"
 PATIENCE = 300  # seconds that a clock may lie behind the decided minutes before they are given up
 
 
@@ -122,14 +124,23 @@ def begin_again(rule: AlertRule, progress: RuleProgress, horizon: int, revision:
 
 @transaction.atomic
 def put_back(rule: AlertRule, progress: RuleProgress, at: int) -> None:
-    """The clock was put back: go on from it. States stay, and none lies in the future."""
+    """The clock was put back: go on from it, with the states that the ledger knows of then. What was decided of a time
+    that has not been is undone, and nobody is told of that."""
     if not moved(progress, at, silent_since=None):
         return
-    RuleState.objects.filter(rule=rule, since__gt=moment(at)).update(since=moment(at))
-    RuleState.objects.filter(rule=rule, rests_until__gt=moment(at + rule.cool_down_seconds)).update(
-        rests_until=moment(at + rule.cool_down_seconds)
-    )
-    ledger.write(rule, at, "", "put_back", "the clock was put back")
+    ahead = Line.objects.filter(rule=rule, rule_version=rule.version, by="", at__gt=moment(at)).exclude(group_key="")
+    for key in ahead.values_list("group_key", flat=True).distinct():
+        state = late.state_at(rule, Group.from_key(key), at)
+        RuleState.objects.filter(rule=rule, group_key=key).delete()
+        if state.name == FIRING or state.rests_until:  # what was pending begins its wait again
+            rests_until = moment(state.rests_until) if state.rests_until else None
+            RuleState.objects.create(
+                rule=rule, group_key=key, name=state.name, since=moment(state.since), rests_until=rests_until
+            )
+    alerts = Alert.objects.filter(rule=rule, rule_version=rule.version)
+    alerts.filter(fired_at__lte=moment(at), resolved_at__gt=moment(at)).update(state=Alert.FIRING, resolved_at=None)
+    ledger.end_alerts(alerts.filter(fired_at__gt=moment(at), state=Alert.FIRING), at, PUT_BACK)
+    ledger.write(rule, at, "", "put_back", PUT_BACK)
 
 
 def moved(progress: RuleProgress, to: int, **more: object) -> bool:

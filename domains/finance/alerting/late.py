@@ -82,6 +82,9 @@ def state_at(rule: AlertRule, group: Group, at: int) -> State:
     lines = Line.objects.filter(
         rule=rule, rule_version=rule.version, group_key=group.key, by="", after__in=STATES, at__lte=moment(at)
     )
+    put_back = Line.objects.filter(rule=rule, after="put_back").order_by("id").last()
+    if put_back is not None:  # what was decided ahead of the clock does not stand
+        lines = lines.exclude(at__gt=put_back.at, id__lt=put_back.pk)
     last = lines.order_by("at", "id").last()
     if last is None or last.after == INACTIVE:
         return State()
