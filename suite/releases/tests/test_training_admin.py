@@ -41,8 +41,8 @@ def test_a_runs_page_shows_how_far_it_is(operator):  # noqa: F811
         state="running", progress=PROGRESS, notes="Tuning the body\nshop.moods: 3 left out"
     )
     page = operator.get(f"{RUNS}{run.pk}/change/").text
-    for shown in ("120 of 400 batches", "95 examples/s, 1.5 minutes left, 812 MB, at shop.moods", "primary metric", "0.823",
-                  "<li>shop.moods: 3 left out</li>", 'id="training-curve"', 'id="training-chart"',
+    for shown in ("120 of 400 batches", "95 examples/s, 1.5 minutes left, 812 MB, at shop.moods", "primary metric",
+                  "0.823", "<li>shop.moods: 3 left out</li>", 'id="training-curve"', 'id="training-chart"',
                   f'data-live-topic="suite.training:{run.pk}"', "releases/training.js"):  # fmt: skip
         assert shown in page
     assert "120 of 400 batches" in operator.get(RUNS).text
