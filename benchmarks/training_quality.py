@@ -1,0 +1,145 @@
+"""One body trained on all tasks together, beside the same heads on the body as it was, on public data sets.
+
+`data=FOLDER` (or `SUITE_DATA`) holds sentfin, twitter_financial_topic, banking77 and stackfaq as they are distributed;
+what is not there is left out. Held out: SEntFiN and topics 20% by a hash of the text (links and repeats removed from
+tweets before), Banking77's own test file, StackFAQ every fourth thread. `config=FILE` is the configuration of
+`manage.py train`; `output=DIR` keeps the plain files and both releases; `only=NAME,NAME` trains on some formats only.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from django.core.management import call_command
+
+from domains.finance.public_data import read_sentfin, read_twitter_topics
+from suite.formats import LoadOptions, read_records
+from suite.releases.training_data import is_held_out
+
+NAME = "training-quality"
+HELP = "one body trained on all public tasks together, beside the frozen one: sentiment, topics, intents, FAQ"
+LINK = re.compile(r"https?://\S+")
+Files = dict[str, list[dict[str, Any]]]  # name of a plain file: its records
+
+
+def run(data: str = "", config: str = "", output: str = "", only: str = "") -> dict[str, Any]:
+    """{"frozen": {measure: {metric: value}}, "trained": the same, "seconds": of training}."""
+    source = Path(data or os.environ.get("SUITE_DATA", ""))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(output or scratch)
+        files = plain_files(source)
+        for name, records in files.items():
+            write(folder / f"{name}.jsonl", records)
+        wanted = [name for name in ("finance.sentiment", "finance.topics", "support.intents", "support.questions")
+                  if f"{name}.train" in files and (not only or name in only.split(","))]  # fmt: skip
+        inputs = [f"--data={name}={folder / name}.train.jsonl" for name in wanted]
+        if "support.questions" in wanted:
+            inputs.append(f"--data=support.answers={folder / 'support.answers.train.jsonl'}")
+        frozen = folder / "frozen.json"
+        frozen.write_text('{"epochs": 0}')
+        answer: dict[str, Any] = {}
+        for name, used in (("frozen", str(frozen)), ("trained", config)):
+            started = time.monotonic()
+            arguments = [*inputs, f"--output={folder / name}", *([f"--config={used}"] if used else [])]
+            call_command("train", *arguments, stdout=io.StringIO())
+            seconds = round(time.monotonic() - started, 1)
+            answer[name] = measured(folder, folder / name, files, wanted) | {"seconds": seconds}
+        return answer
+
+
+def measured(folder: Path, release: Path, files: Files, wanted: Iterable[str]) -> dict[str, Any]:
+    """{measure: metrics} of a release on what was held out."""
+    found = {}
+    for name in files:
+        measure, is_held, part = name.partition(".test")
+        if not is_held or measure not in wanted:
+            continue
+        against = ["--against", str(folder / "support.answers.jsonl")] if measure == "support.questions" else []
+        out = io.StringIO()
+        call_command("evaluate", measure, "--data", str(folder / f"{name}.jsonl"), *against,
+                     "--release", str(release), "--json", stdout=out)  # fmt: skip
+        found[measure + part] = json.loads(out.getvalue())["metrics"]
+    return found
+
+
+def write(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+
+
+# The data sets, as records of plain formats --------------------------------------------------------------------
+def plain_files(folder: Path) -> Files:
+    files: Files = {}
+    if (folder / "sentfin").is_dir():
+        files |= sentiment(folder / "sentfin")
+    if (folder / "twitter_financial_topic").is_dir():
+        files |= topics(folder / "twitter_financial_topic")
+    if (folder / "banking77").is_dir():
+        for part in ("train", "test"):
+            rows = [row[1] for row in read_records(folder / "banking77" / f"{part}.csv") if isinstance(row, tuple)]
+            files[f"support.intents.{part}"] = [{"text": row["text"], "label": row["category"]} for row in rows]
+    if (folder / "stackfaq").is_dir():
+        files |= faq(folder / "stackfaq" / "stackfaq.json")
+    if not files:
+        raise FileNotFoundError(f"{folder}: holds none of the public data sets; name their folder with data=DIR")
+    return files
+
+
+def is_test(text: str) -> bool:
+    return is_held_out(f"test {text}", 0.2)
+
+
+def sentiment(folder: Path) -> Files:
+    """Every judged name, and each headline with one sentiment as a whole."""
+    judged = [one["data"] for one in read_sentfin(folder / "sentfin.csv", LoadOptions(is_dry=True))
+              if isinstance(one, dict)]  # fmt: skip
+    by_text: dict[str, set[str]] = {}
+    for one in judged:
+        by_text.setdefault(one["text"], set()).add(one["label"])
+    whole = [{"text": text, "label": next(iter(labels))} for text, labels in by_text.items() if len(labels) == 1]
+    return {
+        "finance.sentiment.train": [one for one in (*whole, *judged) if not is_test(one["text"])],
+        "finance.sentiment.test": [one for one in whole if is_test(one["text"])],
+        "finance.sentiment.test by entity": [one for one in judged if is_test(one["text"])],
+    }
+
+
+def topics(folder: Path) -> Files:
+    records: dict[str, dict[str, Any]] = {}
+    for one in read_twitter_topics(folder, LoadOptions(is_dry=True)):
+        if isinstance(one, dict):
+            text = " ".join(LINK.sub("", one["data"]["text"]).split())
+            records.setdefault(text, {"text": text, "label": one["data"]["label"]})
+    del records[""]
+    return {
+        "finance.topics.train": [one for text, one in records.items() if not is_test(text)],
+        "finance.topics.test": [one for text, one in records.items() if is_test(text)],
+    }
+
+
+def faq(path: Path) -> Files:
+    """Paraphrases ask, answers are ranked; the answers of a thread that is held out are not trained on."""
+    answers: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    questions: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for number, thread in enumerate(json.loads(path.read_text(encoding="utf-8"))["root"]["qapair"]):
+        is_held = number % 4 == 0
+        keys = [f"{number}-{place}" for place in range(len(thread["answer"]))]
+        answers[is_held] += [{"answer_id": key, "text": text} for key, text in zip(keys, thread["answer"], strict=True)]
+        asked = [text for text in thread["rephr"] if text and text.strip("* ")]
+        questions[is_held] += [
+            {"question_id": f"{number} {place}", "text": text, "answer_ids": keys} for place, text in enumerate(asked)
+        ]
+    return {
+        "support.answers": answers[False] + answers[True],
+        "support.answers.train": answers[False],
+        "support.questions.train": questions[False],
+        "support.questions.test": questions[True],
+    }
