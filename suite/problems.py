@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from itertools import groupby
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
@@ -65,8 +66,9 @@ def install_problem_handlers(api: NinjaAPI) -> None:
     @api.exception_handler(ValidationError)
     def validation(request: HttpRequest, error: ValidationError) -> HttpResponse:
         errors = [
-            {"field": ".".join(str(part) for part in item["loc"]), "reason": item["msg"]} for item in error.errors
-        ]
+            {"field": ".".join(str(part) for part, _ in groupby(item["loc"])), "reason": item["msg"]}
+            for item in error.errors
+        ]  # a body whose parameter is called body is named once
         return Problem(422, "The request is not valid", errors[0]["reason"] if errors else "", errors=errors).response()
 
     @api.exception_handler(AuthenticationError)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from domains.support.documents import QUESTION_LENGTH
+from domains.support.documents import question_text
 from domains.support.models import Answer
 from domains.support.privacy import mask
 from domains.support.selectors import reasons
@@ -25,7 +25,7 @@ def suggest_text(text: str, k: int = 5, encode: Encode = query_vector) -> dict[s
 
     By default the vector comes through a row that a worker fills, so that a web process loads no encoder.
     """
-    question = mask(text).strip()[-QUESTION_LENGTH:]
+    question = question_text([mask(text)])
     fingerprint = active_fingerprint()
     vector, reason = encode(question, fingerprint)
     answered = suggest(question, vector, active_ranker(fingerprint), k)

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, QuerySet
 
 from domains.support.models import Answer, Conversation, Feedback, Message, SuggestionRun
-from domains.support.privacy import mask
+from domains.support.privacy import mask, without_masks
 from suite.index.collections import Collection
 from suite.index.engine import Document
 
@@ -71,8 +71,9 @@ QUESTION_LENGTH = 1_000
 
 
 def question_text(texts: Sequence[str]) -> str:
-    """One question of the last masked messages, oldest first."""
-    return "\n".join(texts[-QUESTION_MESSAGES:])[-QUESTION_LENGTH:].strip()
+    """One question of the last masked messages, oldest first; empty where they hold masks alone."""
+    words = (without_masks(text) for text in texts[-QUESTION_MESSAGES:])
+    return "\n".join(each for each in words if each)[-QUESTION_LENGTH:].strip()
 
 
 def reply_keys() -> Iterator[str]:

@@ -132,7 +132,7 @@ def knowledge_gaps(most: int = 20) -> list[Gap]:
     unanswered = SuggestionRun.objects.filter(
         Q(outcome=SuggestionRun.Outcome.NOTHING_GOOD) | Q(Exists(rejected)), ~Exists(taken)
     )
-    newest = unanswered.select_related("message__conversation").order_by("-id")[:GAP_RUNS]
+    newest = unanswered.exclude(question="").select_related("message__conversation").order_by("-id")[:GAP_RUNS]
     rows = list(newest)
     generation = index.active_generation(QUESTIONS)
     known = index.vectors(QUESTIONS, [str(row.pk) for row in rows], generation.fingerprint) if generation else {}

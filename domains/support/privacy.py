@@ -1,8 +1,8 @@
 """Masking what identifies a person: payment cards, bank accounts, e-mail addresses, telephone and identity numbers.
 
 Whatever is stored for learning, searching or publishing goes through `mask` first. A number is only taken for what its
-check digits say it is, so that order numbers, prices and dates stay readable. A telephone number has no check digits: it
-must be written as telephone numbers are, and not follow a word such as "order".
+check digits say it is, so that order numbers, prices and dates stay readable. A telephone number has no check digits:
+it must be written as telephone numbers are, and not follow a word such as "order".
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PHONE_DIGITS = 7
 LONGEST_MATCHED = 2_000  # characters looked through for telephones at once
 MOBILE_CN = re.compile(r"(?<!\d)(?:\+?86[- ]?)?1[3-9]\d([- ]?)\d{4}\1\d{4}(?!\d)")
 LANDLINE_CN = re.compile(r"(?<!\d)0\d{2,3}[- ]\d{7,8}(?!\d)")
-EMAIL_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+EMAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 NUMBER_NAME = re.compile(  # what stands before a number that is no telephone
     r"(?:order|invoice|ticket|tracking|reference|ref|receipt|article|item|model|serial|sku|no|nr|number|#|"
     r"订单|单号|运单|快递|发票|编号|型号|货号)\W{0,4}(?:is|number|no|nr|id|号|为|是)?\W{0,4}$",
@@ -62,6 +62,14 @@ def find(text: str) -> list[Found]:
     return sorted(taken, key=lambda found: found.start)
 
 
+MASK = re.compile(r"\[(?:card|iban|email|phone|id)\]")
+
+
+def without_masks(text: str) -> str:
+    """A masked text without the masks: what is looked for, as they say nothing of what is asked."""
+    return " ".join(MASK.sub(" ", text).split())
+
+
 def overlap(one: Found, other: Found) -> bool:
     return one.start < other.end and other.start < one.end
 
@@ -86,17 +94,22 @@ def accounts(text: str) -> Iterator[Found]:
             number = number[: max(number.rfind(" "), number.rfind("-"), 0)]
 
 
+def alone(pattern: str) -> re.Pattern[str]:
+    """Not within a longer number or word; Chinese may stand right beside it."""
+    return re.compile(f"(?<![A-Za-z0-9])(?:{pattern})(?![A-Za-z0-9])")
+
+
 IDENTITIES: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
     (re.compile(r"(?<!\d)\d{6}[- ]?\d{8}[- ]?\d{3}[\dXx](?![\dA-Za-z])"), ric.is_valid),  # Chinese resident
     (re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])"), ssn.is_valid),  # US social security
-    (re.compile(r"\b(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]\b"), bool),  # UK insurance
+    (alone(r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]"), bool),  # UK insurance
     (
         re.compile(r"(?<!\d)[12] ?\d\d ?\d\d ?\d[\dAB] ?\d{3} ?\d{3} ?\d\d(?!\d)"),
         nir.is_valid,
     ),  # French social security
-    (re.compile(r"\b[A-Z]{6}\d\d[A-Z]\d\d[A-Z]\d{3}[A-Z]\b", re.IGNORECASE), codicefiscale.is_valid),  # Italian
-    (re.compile(r"\b\d{8}-?[A-Z]\b", re.IGNORECASE), nif.is_valid),  # Spanish
-    (re.compile(r"\b[XYZ]-?\d{7}-?[A-Z]\b", re.IGNORECASE), nie.is_valid),
+    (alone(r"[A-Za-z]{6}\d\d[A-Za-z]\d\d[A-Za-z]\d{3}[A-Za-z]"), codicefiscale.is_valid),  # Italian
+    (alone(r"\d{8}-?[A-Za-z]"), nif.is_valid),  # Spanish
+    (alone(r"[XYZxyz]-?\d{7}-?[A-Za-z]"), nie.is_valid),
 )
 
 
@@ -124,6 +137,8 @@ def phones(text: str) -> Iterator[Found]:
     for start in range(0, len(text), LONGEST_MATCHED):
         part = text[start : start + LONGEST_MATCHED]
         for match_start, match_end in sorted(set(phone_spans(part))):
+            if part[match_start] == "(" and ")" not in part[match_start:match_end]:
+                match_start += 1  # a bracket of the sentence
             if part[match_start] == "+" or not NUMBER_NAME.search(part[:match_start]):
                 yield Found(start + match_start, start + match_end, PHONE)
 

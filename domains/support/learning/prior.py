@@ -135,11 +135,11 @@ def platt(odds: np.ndarray, right: np.ndarray) -> tuple[float, float]:
 
 def best_threshold(confidence: np.ndarray, right: np.ndarray) -> float:
     """The least confidence that is offered: most right ones shown and wrong ones held back, each counting as a share
-    of its kind (Youden's index)."""
+    of its kind (Youden's index); one that is held back costs as much as two wrong ones that an agent passes over."""
     if right.all() or not right.any():
         return 0.5
     grid = np.linspace(0.05, 0.95, 91)
-    gain = [(confidence[right] >= t).mean() + (confidence[~right] < t).mean() for t in grid]
+    gain = [2 * (confidence[right] >= t).mean() + (confidence[~right] < t).mean() for t in grid]
     return float(grid[int(np.argmax(gain))])
 
 
