@@ -91,9 +91,7 @@ class Panel:
     version: str
     cards: Sequence[Card] = ()
     rejected: int = 0
-    closest: Sequence[Card] = ()
     threshold: float = 0.0
-    best_confidence: float = 0.0
     seconds: float = 0.0
     release: str = ""
     degraded: Sequence[str] = field(default_factory=tuple)
@@ -202,9 +200,7 @@ def panel_of(key: str, user: User) -> Panel:
         blake2s(identity.encode(), digest_size=8).hexdigest(),
         cards if state == "offered" else (),
         sum(item.state == "rejected" for item in found.items),
-        cards if state == "nothing" else (),
         found.threshold,
-        found.best_confidence,
         found.seconds,
         found.release,
         found.degraded,

@@ -29,6 +29,7 @@ urlpatterns = [
     path("gone/<key:key>/", desk.gone, name="gone"),
     path("suggestions/<str:uid>/reject/", desk.reject, name="reject"),
     path("find/", desk.find, name="find"),
+    path("closest/<key:key>/", desk.closest, name="closest"),
     path("answers/", answers.answers_page, name="answers"),
     path("answers/new/", answers.new_answer, name="new-answer"),
     path("answers/similar/", answers.similar, name="similar"),

@@ -23,7 +23,7 @@ from domains.support.views.access import REPLY, agent_of, for_agents, refused
 from suite.live.selectors import live_topic
 
 MAX_QUERY = 200
-FOUND = 8
+FOUND, CLOSEST = 8, 3
 
 
 @require_GET
@@ -176,11 +176,27 @@ def find(request: HttpRequest) -> HttpResponse:
     """Answers for what is typed, as cards filled in with what the conversation `key` knows."""
     user = agent_of(request)
     query = request.GET.get("q", "").replace("\0", " ").strip()[:MAX_QUERY]
-    answers = selectors.search_answers(query, FOUND) if query else []
     conversation = Conversation.objects.filter(key=request.GET.get("key", "").replace("\0", "")).first()
+    answers = selectors.search_answers(query, FOUND) if query else []
     cards = [desk.found_card(answer, conversation, user) for answer in answers]
     context = {"cards": cards, "query": query, "may_write": user.has_perm("support.add_answer")}
     return render(request, "support/_found.html", context)
+
+
+@require_GET
+@for_agents()
+def closest(request: HttpRequest, key: str) -> HttpResponse:
+    """What comes nearest to a question that has no good answer."""
+    user = agent_of(request)
+    try:
+        conversation = selectors.find_conversation(key)
+    except selectors.NotFound:
+        return HttpResponse(status=204)
+    question = selectors.suggestions_for(key, user).question
+    answers = selectors.search_answers(question, CLOSEST) if question else []
+    return render(
+        request, "support/_found.html", {"cards": [desk.found_card(each, conversation, user) for each in answers]}
+    )
 
 
 def list_context(request: HttpRequest) -> dict[str, Any]:
