@@ -42,6 +42,16 @@ PATIENCE = 300  # seconds that a clock may lie behind the decided minutes before
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """One evaluation of all rules: up to where, and what it has read. The number of the newest change is read before
+    any bucket: what changes from then on is looked at the next time."""
+
+    horizon: int
+    revision: int
+    minutes: history.Minutes
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What one rule makes of the minutes (start, end]."""
 
@@ -58,13 +68,17 @@ def evaluate_rules(now: float | None = None) -> None:
     clock = timezone.now().timestamp() if now is None else now
     horizon = floor(int(clock) - DELAY, MINUTE)
     rules = AlertRule.objects.filter(is_enabled=True).select_related("progress", "watch_list")
+    rules = rules.order_by(
+        "-window_seconds", "id"
+    )  # the widest meets the most groups, and fits their baselines at once
     due = [rule for rule in rules if is_due(rule, horizon)]
     if due:
         seen = RuleProgress.objects.aggregate(seen=Max("revision"))["seen"]
         late.forget_stale_baselines(seen or 0, floor(horizon, DAY))
+    run = Run(horizon, newest_revision(), minutes_of(due, horizon))
     for rule in due:
         try:
-            bring_up_to(rule, horizon)
+            bring_up_to(rule, run)
         except (ValueError, ArithmeticError, LookupError) as error:
             log.exception("rule %s could not be evaluated", rule.pk)
             RuleProgress.objects.filter(rule=rule).update(last_error=f"{type(error).__name__}: {error}"[:500])
@@ -79,8 +93,21 @@ def is_due(rule: AlertRule, horizon: int) -> bool:
     return until < horizon or until > horizon + PATIENCE
 
 
-def bring_up_to(rule: AlertRule, horizon: int) -> None:
-    revision = newest_revision()  # before any bucket is read: what changes from now on is looked at the next time
+def minutes_of(rules: Sequence[AlertRule], horizon: int) -> history.Minutes:
+    """What rules that are nearly up to date want, together."""
+    begin = min(
+        (
+            unix(rule.progress.evaluated_until) - history.reach(history.rule_spec(rule))
+            for rule in rules
+            if getattr(rule, "progress", None) and unix(rule.progress.evaluated_until) >= horizon - AT_ONCE
+        ),
+        default=horizon,
+    )
+    return history.Minutes(begin, horizon)
+
+
+def bring_up_to(rule: AlertRule, run: Run) -> None:
+    horizon, revision = run.horizon, run.revision
     progress = getattr(rule, "progress", None)
     if progress is None:
         begin(rule, horizon, revision)
@@ -96,7 +123,8 @@ def bring_up_to(rule: AlertRule, horizon: int) -> None:
     start = max(until, horizon - LONGEST)
     while start < horizon:
         end = min(start + AT_ONCE, horizon)
-        if not conclude(rule, progress, replace(decide(rule, start, end), findings=findings), end, revision):
+        decision = replace(decide(rule, start, end, run.minutes), findings=findings)
+        if not conclude(rule, progress, decision, end, revision):
             return  # another evaluator was here
         start, findings = end, []
 
@@ -154,14 +182,14 @@ def moved(progress: RuleProgress, to: int, **more: object) -> bool:
     return True
 
 
-def decide(rule: AlertRule, start: int, end: int) -> Decision:
-    """Read the rows and decide; writes nothing but baselines."""
+def decide(rule: AlertRule, start: int, end: int, minutes: history.Minutes) -> Decision:
+    """Decide on the rows; writes nothing but baselines."""
     spec, scope = history.rule_spec(rule), history.scope_of(rule)
     before = {Group.from_key(state.group_key): state for state in RuleState.objects.filter(rule=rule)}
     known = [group for group in before if group in scope]
     begin = start - history.reach(spec)
-    series = history.stored_series(scope, begin, end, MINUTE, also=known)
-    everything = history.everything_between(begin, end)
+    series = minutes.series(scope, begin, end, also=known)
+    everything = minutes.series(history.EVERYTHING_SCOPE, begin, end)
     observations = history.observed(spec, series, everything, start, end, live=True)
     position = {group: i for i, group in enumerate(series.groups)}
     states = {position[group]: as_state(before[group]) for group in known}

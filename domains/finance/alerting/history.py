@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from django.db.models import BigIntegerField, Func
 
 from domains.finance.alerting.baseline import HISTORY, Baseline, fit
 from domains.finance.alerting.rules import SILENCE_WINDOW, Expectation, Observations, RuleSpec, days_of, observe
@@ -14,13 +15,11 @@ from domains.finance.alerting.series import (
     EVERYTHING,
     HOUR,
     MINUTE,
-    Cell,
     Group,
     Series,
     dense,
     floor,
     moment,
-    unix,
 )
 from domains.finance.models import AlertRule, Bucket, DailyBaseline, Entity
 
@@ -47,9 +46,12 @@ class Scope(NamedTuple):
         return cls(frozenset(group.entity_id for group in groups), groups[0].topic if groups else "")
 
 
+EVERYTHING_SCOPE = Scope(frozenset((0,)))
+
+
 def scope_of(rule: AlertRule) -> Scope:
     if rule.scope == AlertRule.Scope.EVERYTHING:
-        return Scope(frozenset((0,)), rule.topic)
+        return Scope(EVERYTHING_SCOPE.entity_ids, rule.topic)
     if rule.scope == AlertRule.Scope.ENTITY:
         return Scope(frozenset((rule.entity_id,) if rule.entity_id else ()), rule.topic)
     if rule.scope == AlertRule.Scope.WATCH_LIST:
@@ -73,35 +75,68 @@ def rule_spec(rule: AlertRule) -> RuleSpec:
     )
 
 
-def stored_cells(scope: Scope, start: int, end: int, seconds: int) -> list[Cell]:
-    """The stored buckets of a scope in [start, end)."""
+class Epoch(Func):
+    """A time as whole Unix seconds, by the database: making `datetime`s of many rows costs more than reading them."""
+
+    output_field = BigIntegerField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **more: Any) -> Any:
+        return self.as_sql(compiler, connection, template="CAST(strftime('%%%%s', %(expressions)s) AS INTEGER)", **more)
+
+    def as_postgresql(self, compiler: Any, connection: Any, **more: Any) -> Any:
+        return self.as_sql(compiler, connection, template="CAST(EXTRACT(EPOCH FROM %(expressions)s) AS BIGINT)", **more)
+
+
+def stored_cells(scope: Scope, start: int, end: int, seconds: int) -> np.ndarray:
+    """The stored buckets of a scope in [start, end), as `series.dense` takes them."""
     rows = Bucket.objects.filter(seconds=seconds, topic=scope.topic, start__gte=moment(start), start__lt=moment(end))
     ids = scope.entity_ids
     if ids is not None and len(ids) <= NAMED_AT_MOST:
         rows = rows.filter(entity_id__in=ids)
     elif ids is None or 0 not in ids:
         rows = rows.filter(entity_id__gt=0)
-    return [
-        Cell(Group(entity_id, scope.topic), unix(at), *figures)
-        for entity_id, at, *figures in rows.values_list(
-            "entity_id", "start", "stories", "negative", "neutral", "positive"
-        )
-    ]
+    found = list(rows.values_list("entity_id", Epoch("start"), "stories", "negative", "neutral", "positive"))
+    return np.array(found, dtype=np.float64).reshape(len(found), 6)
 
 
 def stored_series(scope: Scope, start: int, end: int, seconds: int, also: Collection[Group] = ()) -> Series:
     """The buckets of a scope as a series: of all groups that the scope names, or, where it names none, of those that
     have a bucket and of those in `also`."""
-    cells = stored_cells(scope, start, end, seconds)
+    return as_series(scope, start, end, seconds, stored_cells(scope, start, end, seconds), also)
+
+
+def as_series(
+    scope: Scope, start: int, end: int, seconds: int, cells: np.ndarray, also: Collection[Group] = ()
+) -> Series:
     if scope.entity_ids is not None:
         groups = {Group(entity_id, scope.topic) for entity_id in scope.entity_ids}
     else:
-        groups = {cell.group for cell in cells}.union(also)
+        groups = {Group(int(entity_id), scope.topic) for entity_id in np.unique(cells[:, 0])}.union(also)
     return dense(sorted(groups), start, end, seconds, cells)
 
 
+class Minutes:
+    """The minutes of [start, end), read once for all rules that are evaluated together."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start, self.end = start, end
+        self._cells: dict[tuple[str, bool], np.ndarray] = {}
+
+    def series(self, scope: Scope, start: int, end: int, also: Collection[Group] = ()) -> Series:
+        """As `stored_series`; what does not lie within is read by itself."""
+        if start < self.start or end > self.end:
+            return stored_series(scope, start, end, MINUTE, also)
+        is_everything = scope.entity_ids == {0}
+        key = (scope.topic, is_everything)
+        if key not in self._cells:
+            whole = Scope(frozenset((0,)) if is_everything else None, scope.topic)
+            self._cells[key] = stored_cells(whole, self.start, self.end, MINUTE)
+        cells = self._cells[key]
+        return as_series(scope, start, end, MINUTE, cells[(cells[:, 1] >= start) & (cells[:, 1] < end)], also)
+
+
 def everything_between(start: int, end: int, seconds: int = MINUTE) -> Series:
-    return stored_series(Scope(frozenset((0,))), start, end, seconds)
+    return stored_series(EVERYTHING_SCOPE, start, end, seconds)
 
 
 def fitted(groups: Sequence[Group], days: Sequence[int]) -> list[Baseline]:
@@ -123,27 +158,39 @@ def expected(groups: Sequence[Group], start: int, end: int) -> Expectation:
 def expected_live(groups: Sequence[Group], start: int, end: int) -> Expectation:
     """The same from the rows that are kept; what is missing is fitted and kept."""
     days = days_of(start, end)
-    return Expectation.of_days(days[0], [kept(groups, day) for day in days])
-
-
-def kept(groups: Sequence[Group], day: int) -> Baseline:
-    date = moment(day).date()
-    keys = [group.key for group in groups]
-    rows = DailyBaseline.objects.filter(day=date).values_list("group_key", "rate", "size")
-    if len(keys) <= NAMED_AT_MOST:
-        rows = rows.filter(group_key__in=keys)
-    stored = {key: (bytes(rate), size) for key, rate, size in rows}
-    missing = [group for group in groups if group.key not in stored]
+    stored = [kept(groups, day) for day in days]
+    missing = [group for group in groups if any(group.key not in found for found in stored)]
     if missing:
-        [found] = fitted(missing, [day])
-        new = [
-            DailyBaseline(group_key=group.key, day=date, rate=found.rate[i].tobytes(), size=float(found.size[i]))
-            for i, group in enumerate(missing)
-        ]
-        DailyBaseline.objects.bulk_create(new, ignore_conflicts=True)
-        stored |= {row.group_key: (row.rate, row.size) for row in new}
-    rate = np.array([np.frombuffer(stored[key][0], dtype=np.float32) for key in keys]).reshape(len(keys), 24)
-    return Baseline(rate, np.array([stored[key][1] for key in keys], dtype=np.float32))
+        for day, found, fit_of_day in zip(days, stored, fitted(missing, days), strict=True):
+            found |= keep(missing, day, fit_of_day)
+    return Expectation.of_days(days[0], [laid_out(groups, found) for found in stored])
+
+
+Kept = dict[str, tuple[bytes, float]]  # by group: 24 float32 and the size
+
+
+def kept(groups: Sequence[Group], day: int) -> Kept:
+    rows = DailyBaseline.objects.filter(day=moment(day).date())
+    if len(groups) <= NAMED_AT_MOST:
+        rows = rows.filter(group_key__in=[group.key for group in groups])
+    return {key: (bytes(rate), size) for key, rate, size in rows.values_list("group_key", "rate", "size")}
+
+
+def keep(groups: Sequence[Group], day: int, found: Baseline) -> Kept:
+    """Store a fit of the groups; where somebody else has just done so, theirs stays."""
+    rows = {group.key: (found.rate[i].tobytes(), float(found.size[i])) for i, group in enumerate(groups)}
+    date = moment(day).date()
+    DailyBaseline.objects.bulk_create(
+        (DailyBaseline(group_key=key, day=date, rate=rate, size=size) for key, (rate, size) in rows.items()),
+        ignore_conflicts=True,
+    )
+    return rows
+
+
+def laid_out(groups: Sequence[Group], found: Kept) -> Baseline:
+    rate = b"".join(found[group.key][0] for group in groups)
+    size = np.array([found[group.key][1] for group in groups], dtype=np.float32)
+    return Baseline(np.frombuffer(rate, dtype=np.float32).reshape(len(groups), 24), size)
 
 
 def forget_baselines(group_keys: Collection[str], after: int) -> None:

@@ -7,7 +7,7 @@ live evaluation, the back-test and the replay of an alert must agree to the last
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -16,7 +16,6 @@ import numpy as np
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400  # seconds
 PARTS = 2**20  # of a story: probabilities are stored as multiples of one
-MILLIONTHS = PARTS
 KINDS = ("stories", "negative", "neutral", "positive")  # the four figures of a cell; the last three in PARTS
 
 
@@ -38,17 +37,6 @@ class Group(NamedTuple):
 
 
 EVERYTHING = Group()
-
-
-class Cell(NamedTuple):
-    """One bucket as plain values; `start` in Unix seconds, sums of probabilities as they are stored."""
-
-    group: Group
-    start: int
-    stories: int
-    negative: float
-    neutral: float
-    positive: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +72,11 @@ class Series:
         first, last, width = self.step(start), self.step(end), seconds // self.seconds
         if first + 1 - width < 0 or last > self.steps:
             raise ValueError("the series is shorter than the windows that are asked of it")
+        cells = self.cells[:, :, first + 1 - width : last]
+        if last - first == 1:  # the live case: one window, and no need for running totals
+            return cells.sum(axis=2, keepdims=True)
         total = np.zeros((len(self.groups), len(KINDS), last - first + width), dtype=np.int64)
-        np.cumsum(self.cells[:, :, first + 1 - width : last], axis=2, out=total[:, :, 1:])
+        np.cumsum(cells, axis=2, out=total[:, :, 1:])
         return total[:, :, width:] - total[:, :, :-width]
 
     def step(self, moment: int) -> int:
@@ -99,21 +90,22 @@ class Series:
         return Series(tuple(groups), self.start, self.seconds, self.cells[[position[group] for group in groups]])
 
 
-def dense(groups: Sequence[Group], start: int, end: int, seconds: int, cells: Iterable[Cell]) -> Series:
-    """The cells in [start, end) laid out; those of other groups or times are left out."""
-    position = {group: i for i, group in enumerate(groups)}
+def dense(groups: Sequence[Group], start: int, end: int, seconds: int, cells: np.ndarray) -> Series:
+    """Cells laid out for groups that share a topic; those of other entities and times are left out.
+
+    `cells` is float64 (n, 6): entity, start in Unix seconds, stories, and the sums negative, neutral and positive.
+    """
     steps = max(0, end - start) // seconds
     laid = np.zeros((len(groups), len(KINDS), steps), dtype=np.int64)
-    rows = [
-        (position[cell.group], (cell.start - start) // seconds, *cell[2:])
-        for cell in cells
-        if cell.group in position and start <= cell.start < end
-    ]
-    if rows:
-        values = np.array(rows, dtype=np.float64)
-        where, when = values[:, 0].astype(np.int64), values[:, 1].astype(np.int64)
-        laid[where, 0, when] = values[:, 2].astype(np.int64)
-        laid[where[:, None], np.arange(1, 4), when[:, None]] = np.rint(values[:, 3:] * PARTS).astype(np.int64)
+    entities = np.array([group.entity_id for group in groups], dtype=np.float64)
+    order = np.argsort(entities)
+    if len(cells) and len(groups) and steps:
+        cells = cells[(cells[:, 1] >= start) & (cells[:, 1] < end) & np.isin(cells[:, 0], entities)]
+        where = order[np.searchsorted(entities, cells[:, 0], sorter=order)]
+        when = ((cells[:, 1] - start) // seconds).astype(np.int64)
+        figures = cells[:, 2:].copy()
+        figures[:, 1:] *= PARTS
+        laid[where[:, None], np.arange(len(KINDS)), when[:, None]] = np.rint(figures).astype(np.int64)
     return Series(tuple(groups), start, seconds, laid)
 
 

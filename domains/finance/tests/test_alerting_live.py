@@ -160,7 +160,7 @@ def test_of_two_evaluators_one_has_an_effect(stream: Any) -> None:
     live(BEGIN, BURST)
     mine, yours = (RuleProgress.objects.get(rule=tested) for _ in range(2))
     at = BURST + 12 * MINUTE
-    decisions = [evaluation.decide(tested, BURST, at) for _ in range(2)]
+    decisions = [evaluation.decide(tested, BURST, at, history.Minutes(BURST - HOUR, at)) for _ in range(2)]
     assert evaluation.conclude(tested, mine, decisions[0], at, 0)
     assert not evaluation.conclude(tested, yours, decisions[1], at, 0)
     assert (Alert.objects.count(), Event.objects.filter(type="finance.alert.fired").count()) == (1, 1)

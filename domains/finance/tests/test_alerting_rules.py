@@ -23,9 +23,10 @@ from domains.finance.alerting.rules import (
     replay,
     walk,
 )
-from domains.finance.alerting.series import EVERYTHING, MINUTE, PARTS, Cell, Group, dense
+from domains.finance.alerting.series import EVERYTHING, MINUTE, PARTS, Group, dense
 
 ACME = Group(1)
+NOTHING = np.zeros((0, 6))
 
 
 def spec(**fields: Any) -> RuleSpec:
@@ -134,12 +135,12 @@ def stepped(rule: RuleSpec, values: list[int | None]) -> list[tuple[int, str]]:
 def seen(rule: RuleSpec, cells: list[tuple[int, int, float, float]], minutes: int = 10) -> Observations:
     """Of ACME, from (minute, stories, negative, positive) within the hour before and `minutes` from then."""
     start = 3_600
-    laid = [
-        Cell(ACME, start + minute * MINUTE, stories, negative, stories - negative - positive, positive)
+    rows = [
+        (1, start + minute * MINUTE, stories, negative, stories - negative - positive, positive)
         for minute, stories, negative, positive in cells
     ]
-    series = dense([ACME], 0, start + minutes * MINUTE, MINUTE, laid)
-    everything = dense([EVERYTHING], 0, start + minutes * MINUTE, MINUTE, [])
+    series = dense([ACME], 0, start + minutes * MINUTE, MINUTE, np.array(rows, dtype=float))
+    everything = dense([EVERYTHING], 0, start + minutes * MINUTE, MINUTE, NOTHING)
     return observe(rule, series, start, start + minutes * MINUTE, everything=everything)
 
 
@@ -179,7 +180,7 @@ def test_sums_are_exact_whatever_they_were_computed_from() -> None:
     """Windows of a long series equal those of a short one to the last bit."""
     random = np.random.default_rng(0)
     grains = random.integers(0, PARTS, 5_000) / PARTS
-    cells = [Cell(ACME, i * MINUTE, 1, float(grain), 1 - float(grain), 0.0) for i, grain in enumerate(grains)]
+    cells = np.array([(1, i * MINUTE, 1, grain, 1 - grain, 0.0) for i, grain in enumerate(grains)])
     long = dense([ACME], 0, 5_000 * MINUTE, MINUTE, cells)
     short = dense([ACME], 4_900 * MINUTE, 5_000 * MINUTE, MINUTE, cells)
     span = (4_970 * MINUTE, 5_000 * MINUTE)
@@ -187,7 +188,7 @@ def test_sums_are_exact_whatever_they_were_computed_from() -> None:
 
 
 def test_a_series_that_is_too_short_says_so() -> None:
-    series = dense([ACME], 0, 600, MINUTE, [])
+    series = dense([ACME], 0, 600, MINUTE, NOTHING)
     with pytest.raises(ValueError, match="shorter"):
         series.window(300, 120, 600)
 
