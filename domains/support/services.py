@@ -92,6 +92,38 @@ def send_reply(key: str, user: User, text: str, used: Collection[str] = (), mess
     return message
 
 
+def take_found(key: str, answer: str) -> str:
+    """An agent took an answer that was searched for: from now on it stands below the suggestions, like one more, so
+    that sending it is feedback on the question. Returns its suggestion id, empty where nobody waits or the answer is
+    not there."""
+    run = SuggestionRun.objects.filter(message__conversation__key=key).order_by("-message__sent_at", "-id").first()
+    row = Answer.objects.filter(key=answer, is_removed=False).first()
+    if run is None or row is None:
+        return ""
+    with transaction.atomic():
+        SuggestionRun.objects.select_for_update().get(pk=run.pk)
+        shown = list(run.suggestions.order_by("position"))
+        for suggestion in shown:
+            if suggestion.answer_id == row.pk:
+                return suggestion.uid
+        position = shown[-1].position + 1 if shown else 1
+        return Suggestion.objects.create(
+            uid=uuid.uuid4().hex[:24],
+            run=run,
+            conversation_id=run.message.conversation_id,
+            message=run.message,
+            pool=Suggestion.Pool.ANSWER,
+            answer=row,
+            position=position,
+            confidence=0.0,
+            text=row.text,
+            composed=[{"text": row.text, "source": row.source or row.title or row.key}],
+            release=run.release,
+            ranker_id=run.ranker_id,
+            offered_at=timezone.now(),
+        ).uid
+
+
 def give_feedback(
     uid: str, kind: str, user: User, *, text: str = "", reason: str = "", position: int | None = None
 ) -> None:

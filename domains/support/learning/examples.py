@@ -26,7 +26,8 @@ SLIGHT_REASONS = ("tone", "duplicate")
 
 @dataclass(frozen=True, slots=True)
 class DecidedRun:
-    """The suggestions of one question, in the order they were shown: (n, f), taken (n,), how much each counts (n,)."""
+    """The suggestions of one question in the order they were shown: features (n, f), taken (n,), how much each counts
+    (n,). What an agent searched for has no features and is left out."""
 
     features: np.ndarray
     taken: np.ndarray
@@ -41,12 +42,13 @@ def decided_runs(fingerprint: str) -> list[DecidedRun]:
     rows = Suggestion.objects.filter(release=fingerprint, run__suggestions__feedback__isnull=False, state__in=DECIDED)
     for row in rows.distinct().order_by("run", "position"):
         runs[row.run_id].append(row)
-    latest = sorted(runs)[-MOST_RUNS:]
-    return [example_of(runs[run], newest) for run in latest]
+    latest = [runs[run] for run in sorted(runs)[-MOST_RUNS:]]
+    return [example_of(rows, newest) for rows in latest if any(row.features for row in rows)]
 
 
 def example_of(rows: Sequence[Suggestion], feedback: dict[int, Feedback]) -> DecidedRun:
     lowest = max((row.position for row in rows if row.state in TAKEN), default=0)
+    rows = [row for row in rows if row.features]
     return DecidedRun(
         np.array([[row.features.get(name, 0.0) for name in FEATURES] for row in rows]),
         np.array([row.state in TAKEN for row in rows]),
