@@ -41,6 +41,20 @@ def insert(model: type[models.Model], columns: Sequence[str], rows: Sequence[Seq
             cursor.execute(f"INSERT INTO {table} ({names}) VALUES {', '.join([places] * len(part))}", values)  # noqa: S608
 
 
+def update(model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Set `columns` of rows: each of `rows` is an id and its new values. They are locked in the order of their ids.
+    `bulk_update` builds one large expression for it and takes far longer."""
+    assignments = ", ".join(f"{column} = %s" for column in columns)
+    adapt = connection.ops.adapt_datetimefield_value
+    values = [
+        [*(adapt(value) if isinstance(value, datetime) else value for value in row[1:]), row[0]]
+        for row in sorted(rows, key=lambda row: row[0])
+    ]
+    if values:
+        with connection.cursor() as cursor:
+            cursor.executemany(f"UPDATE {model._meta.db_table} SET {assignments} WHERE id = %s", values)  # noqa: S608
+
+
 def next_ids(model: type[models.Model], count: int) -> list[int]:
     """`count` ids for new rows, rising. On SQLite the caller's transaction must be the writing one already."""
     table = model._meta.db_table

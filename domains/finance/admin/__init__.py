@@ -1,5 +1,5 @@
 """Finance in the admin."""
 
-from domains.finance.admin import alerts
+from domains.finance.admin import alerts, news
 
-__all__ = ["alerts"]
+__all__ = ["alerts", "news"]

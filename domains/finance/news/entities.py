@@ -70,13 +70,15 @@ class _Mention:
 
 @dataclass(slots=True)
 class EntityTable:
-    """Names compiled for reading. `symbols` gives each entity's symbol: it is found as a cash tag."""
+    """Names compiled for reading. `companies` are the entities that are one company each, and no sector or place."""
 
     longest: dict[str, list[tuple[tuple[str, ...], list[Name]]]] = field(default_factory=dict)  # by first token
     tags: dict[str, int] = field(default_factory=dict)
+    companies: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, names: Iterable[Name], symbols: Mapping[int, str]) -> EntityTable:
+    def of(cls, names: Iterable[Name], symbols: Mapping[int, str], companies: Iterable[int] = ()) -> EntityTable:
+        """`symbols` gives each entity's symbol: it is found as a cash tag."""
         phrases: dict[tuple[str, ...], list[Name]] = {}
         for name in names:
             key = folded(name.text)
@@ -87,7 +89,8 @@ class EntityTable:
                 phrase = folded(words)
                 if len(phrase) > len(key) and contains(phrase, key):
                     phrases.setdefault(phrase, [])  # a longer name, of nobody
-        table = cls(tags={f"${symbol.casefold()}": entity_id for entity_id, symbol in symbols.items()})
+        tags = {f"${symbol.casefold()}": entity_id for entity_id, symbol in symbols.items()}
+        table = cls(tags=tags, companies=frozenset(companies))
         for key, found in phrases.items():
             table.longest.setdefault(key[0], []).append((key, found))
         for options in table.longest.values():
@@ -114,6 +117,12 @@ class EntityTable:
                     continue
             found[name.entity_id] = Named(name.entity_id, mention.text, sentence, mention.part == 0)
         return list(found.values())
+
+    def subjects(self, named: Iterable[Named]) -> dict[int, str]:
+        """Whom the title is about, with the name as it is written: its companies, or where it has none all it names."""
+        titled = {one.entity_id: one.text for one in named if one.is_in_title}
+        companies = {number: text for number, text in titled.items() if number in self.companies}
+        return companies or titled
 
     def _mentions(self, part: int, text: str, tokens: Sequence[Token]) -> Iterator[_Mention]:
         position = 0
@@ -145,7 +154,12 @@ class EntityTable:
 
 def tokenise(text: str) -> list[Token]:
     return [
-        Token(match.group(), POSSESSIVE.sub("", match.group()).casefold(), match.start(), match.end())
+        Token(
+            match.group(),
+            POSSESSIVE.sub("", match.group()).replace("’", "'").casefold(),
+            match.start(),
+            match.end(),
+        )
         for match in TOKEN.finditer(text)
     ]
 

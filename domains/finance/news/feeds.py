@@ -133,7 +133,7 @@ def fetch(source: Source, now: datetime) -> Fetched:
         io.BytesIO(unpacked(answer)),
         response_headers={"content-type": answer.headers.get("content-type", ""), "content-location": url},
     )
-    if not parsed.entries and (parsed.bozo or not parsed.version):
+    if not parsed.entries and (parsed.bozo or not parsed.get("version")):
         raise FeedError("is no RSS or Atom feed")
     events = list(entry_events(source, parsed, url, now))
     etag, last_modified = answer.headers.get("etag", ""), answer.headers.get("last-modified", "")

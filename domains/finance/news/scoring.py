@@ -107,7 +107,7 @@ def read(articles: Sequence[Article], encoder: Encoder, table: EntityTable) -> l
                     article.published_at.timestamp(),
                     article.title,
                     article.body,
-                    {one.entity_id: one.text for one in judged[number]},
+                    table.subjects(judged[number]),
                     vector=vectors[number].astype(np.float16),
                     release=encoder.fingerprint,
                 ),

@@ -24,7 +24,7 @@ from domains.finance.news.stories import as_json
 from domains.finance.news.text import language_of
 from suite.events.envelope import Envelope
 from suite.events.models import Event
-from suite.events.rows import upsert_newest
+from suite.events.rows import update, upsert_newest
 from suite.events.services import record_events
 from suite.index.services import touch
 from suite.live.broadcast import broadcast
@@ -129,7 +129,7 @@ def write_scores(readings: Sequence[Reading], release: str) -> list[Reading]:
         for one in news
         for entity, said in _said(one).items()
     )
-    Article.objects.bulk_update([Article(pk=one.article_id, note=one.note) for one in readings], ["note"])
+    update(Article, ("note",), [(one.article_id, one.note) for one in news])
     return news
 
 

@@ -1,8 +1,9 @@
 """Which articles tell one story. Pure: articles come in as sketches, however they are stored.
 
-An article's original is the earlier article that it is most like, if any is like enough; a story is a tree of those. So
-which articles are one story follows from the articles alone and not from the order in which they came in, and a
-headline that lies between two pieces of news joins one of them and never makes them one.
+An article's original is the earlier article that it is most like, of those that are no copies themselves; a story is an
+original with its copies. So which articles are one story follows from the articles alone and not from the order in
+which they came in, a headline that lies between two pieces of news joins one of them and never makes them one, and no
+chain of copies leads from one piece of news to another.
 
 Like enough is decided by shingles of the body (Broder, On the Resemblance and Containment of Documents, 1997), by the
 words of the titles, common ones counting less, by the release's vectors, and by what speaks against it: other
@@ -28,8 +29,11 @@ SHINGLE = 4  # words
 BODY_SHINGLES = 32  # the smallest hashes stand for all of them
 BODY_READ = 4_000  # characters
 SAME_TITLE = 0.8
+SAME_FIGURES = 0.15  # what it adds that two titles about one entity hold the same figures
+FRESH, STALE = 12 * 3_600, 0.1  # what is further apart than so many seconds must be so much more alike
 LEAST_TITLE = 0.1  # some word in common beside names, whatever the vectors say
 SYNONYM = 0.9  # cosine of titles that differ in one word
+LEAST_BODY = 16  # shingles of a body that says enough to tell
 VERBATIM = 0.6  # of the body: the same text, whatever the title says
 COMMON = 0.3  # weight of a word that many titles have
 
@@ -68,7 +72,7 @@ class Sketch:
     told: frozenset[str]  # of title and body
     direction: int  # 1 up, -1 down, 0 neither or both
     acts: frozenset[str]  # words of OPPOSITES in the title
-    entities: frozenset[int]
+    entities: frozenset[int]  # named in the title
     is_han: bool
     vector: np.ndarray  # unit, float16; empty where unknown
     release: str  # whose vector it is
@@ -89,7 +93,7 @@ def sketch_of(
     vector: np.ndarray = NO_VECTOR,
     release: str = "",
 ) -> Sketch:
-    """`entities` are those named, with the name as the article writes it: a name's own words say nothing more."""
+    """`entities` are those that the title is about, with the name as it is written: its own words say nothing more."""
     bare = OUTLET.sub("", title) or title
     names = {word for name in entities.values() for word in tokens(name)}
     title_words = [word for word in tokens(NUMBER.sub(" ", bare)) if word not in STOP and word not in names]
@@ -136,7 +140,10 @@ def likeness(one: Sketch, other: Sketch) -> float:
     earlier, later = sorted((one, other), key=lambda sketch: sketch.order)
     if later.published - earlier.published > WINDOW:
         return 0.0
-    verbatim = resemblance(earlier.body, later.body)
+    if are_others(earlier, later):
+        return 0.0
+    is_text = min(len(earlier.body), len(later.body)) >= LEAST_BODY
+    verbatim = resemblance(earlier.body, later.body) if is_text else 0.0
     if verbatim >= VERBATIM and not has_other_figures(earlier, later):
         return 0.5 + 0.5 * verbatim
     if has_news(earlier, later):
@@ -149,18 +156,21 @@ def likeness(one: Sketch, other: Sketch) -> float:
     if not shares_entity and is_substituted(earlier, later) and (meaning or 0.0) < SYNONYM:
         return 0.0
     if meaning is None:
-        evidence, needed = titles, (0.3 if shares_entity else 0.55)
+        evidence, needed = titles, (0.30 if shares_entity else 0.55)
     else:
         evidence, needed = 0.4 * titles + 0.6 * meaning, (0.47 if shares_entity else 0.65)
-    if verbatim:  # parts of the text are the same
-        evidence += 0.3 * verbatim
-    return min(evidence, 1.0) if evidence >= needed and titles >= LEAST_TITLE else 0.0
+    evidence += 0.3 * verbatim  # parts of the text are the same
+    has_figures = bool(earlier.figures) and earlier.figures == later.figures
+    if has_figures and shares_entity:
+        evidence += SAME_FIGURES
+    if later.published - earlier.published > FRESH:
+        needed += STALE
+    is_worded_alike = titles >= LEAST_TITLE or (has_figures and shares_entity)
+    return min(evidence, 1.0) if evidence >= needed and is_worded_alike else 0.0
 
 
 def has_news(earlier: Sketch, later: Sketch) -> bool:
     """Whether something of the later article speaks against its being the same piece of news."""
-    if earlier.entities and later.entities and not earlier.entities & later.entities:
-        return True
     if earlier.direction * later.direction < 0 or are_opposite(earlier.acts, later.acts):
         return True
     new = later.figures - earlier.told
@@ -168,6 +178,11 @@ def has_news(earlier: Sketch, later: Sketch) -> bool:
         return False
     is_first_figure = not earlier.figures and later.published - earlier.published <= TOGETHER
     return not is_first_figure
+
+
+def are_others(earlier: Sketch, later: Sketch) -> bool:
+    """About others: each title names somebody whom the other does not."""
+    return bool(earlier.entities - later.entities and later.entities - earlier.entities)
 
 
 def are_opposite(one: frozenset[str], other: frozenset[str]) -> bool:

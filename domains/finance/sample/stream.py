@@ -105,7 +105,7 @@ def poisson(mean: float, dice: random.Random) -> int:
 class Newsroom:
     """What the outlets write. Nobody hears the same phrase about the same company twice within a while."""
 
-    RECENT = 40
+    RECENT = 30  # phrases
 
     def __init__(self, dice: random.Random) -> None:
         self.dice = dice
@@ -136,10 +136,12 @@ class Newsroom:
             and (phrase.companies < 2 or about.language == "en")
         ]
         told = self.recent.setdefault(about.symbol, [])
-        fresh = [phrase for phrase in fitting if phrase not in told] or fitting
+        told_of_nobody = self.recent.setdefault("", [])
+        fresh = [phrase for phrase in fitting if phrase not in told and phrase not in told_of_nobody] or fitting
         phrase = self.dice.choice(fresh)
-        told.append(phrase)
-        del told[: max(0, len(told) - min(self.RECENT, len(fitting) - 1))]
+        lately = told if phrase.companies else told_of_nobody
+        lately.append(phrase)
+        del lately[: len(lately) - self.RECENT]
         return phrase
 
 

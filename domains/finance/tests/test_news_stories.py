@@ -160,12 +160,28 @@ def test_a_changed_article_leaves_its_story(encoder: FakeEncoder, companies: dic
 
 
 def test_two_stories_that_become_one_leave_a_way_to_it(encoder: FakeEncoder, companies: dict[str, Entity]) -> None:
-    take(article(RECALL, 0, key="early"), article(RECALL, 4_000, key="late"))  # 67 hours lie between them
+    """Neither is like the other, both are like the one that comes late and was first."""
+    take(
+        article("Halden Motors recalls vans", 60, key="short"),
+        article("Brake fault: Halden Motors recalls 120000 vans", 150, key="long"),
+    )
     first, second = Story.objects.order_by("first_published_at")
-    take(article(RECALL, 2_000, key="between"))
-    assert [story.pk for story in Story.objects.all()] == [first.pk]
-    assert Story.everything.get(pk=second.pk).merged_into == first
+    take(article("Halden Motors recalls 120000 vans over brake fault", 0, key="late"))
+    [story] = Story.objects.all()
+    assert (story.lead.key, story.article_count) == ("late", 3)
+    gone = Story.everything.exclude(pk=story.pk).get()
+    assert {story, gone} == {first, second}
+    assert gone.merged_into == story
     assert Bucket.objects.get(entity_id=companies["HLDN"].pk, topic="", seconds=60, stories=1).start == START
+    assert stored_buckets() == buckets.counted_anew()
+
+
+def test_no_chain_of_copies_leads_from_one_day_to_the_next(encoder: FakeEncoder, companies: dict[str, Entity]) -> None:
+    take(*[article(RECALL, 1_500 * day, key=f"day {day}") for day in range(5)])  # 25 hours apart
+    starts = sorted(story.lead.key for story in Story.objects.all())
+    assert starts == ["day 0", "day 2", "day 4"]
+    take(article("Corvane Pharma names new chief", 0, key="day 0") | {"time": "2026-04-01T00:00:00Z"})
+    assert sorted(story.lead.key for story in Story.objects.all()) == ["day 0", "day 1", "day 3"]
     assert stored_buckets() == buckets.counted_anew()
 
 
@@ -180,12 +196,12 @@ def test_who_asks_what_changed_hears_of_late_articles(encoder: FakeEncoder, comp
 
 
 def test_an_article_that_names_everybody_is_cut_off(encoder: FakeEncoder, companies: dict[str, Entity]) -> None:
-    many = Entity.objects.bulk_create(Entity(symbol=f"E{n}", name=f"Entity {n}") for n in range(10_000))
+    many = Entity.objects.bulk_create(Entity(symbol=f"E{n}", name=f"Entity {n}") for n in range(3_000))
     Alias.objects.bulk_create(Alias(entity=entity, text=f"Firm{entity.symbol}") for entity in many)
-    body = " ".join(f"FirmE{n}" for n in range(4_000))
+    body = " ".join(f"FirmE{n}" for n in range(3_000))
     take(article("A list of everybody", body=body))
     row = Article.objects.get()
-    assert row.note == "names 4,000 entities; the first 50 are judged"
+    assert row.note == "names 3,000 entities; the first 50 are judged"
     assert row.scores.exclude(entity=None).count() == 50
     assert Mention.objects.exclude(entity_id=0).count() == 50
 
