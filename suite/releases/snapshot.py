@@ -57,7 +57,7 @@ class Snapshot:
     def read(cls, path: Path) -> Snapshot:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             stored = json.load(file)
-        tasks = []
+        tasks: list[TaskExamples] = []
         for task in stored["tasks"]:
             sides = {side: [tupled(example) for example in task[side]] for side in ("train", "validation")}
             tasks.append(TaskExamples(**(task | sides | {"labels": tuple(task["labels"])})))
@@ -84,7 +84,7 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
         for name, (_, given) in provided.items():
             records.setdefault(name, []).extend(given.rows[name]())
     held = {source.name: list(usable(provided, source, notes.append)) for source in validation}
-    tasks = []
+    tasks: list[TaskExamples] = []
     for given in {id(given): given for _, given in provided.values()}.values():
         made = given.tasks({name: rows for name, rows in records.items() if name in given.rows})
         apart = given.tasks({name: rows for name, rows in held.items() if name in given.rows}) if held else []
@@ -107,7 +107,7 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
 
 def providers() -> dict[str, tuple[Domain, TrainingData]]:
     """Who makes tasks of which format."""
-    found = {}
+    found: dict[str, tuple[Domain, TrainingData]] = {}
     for domain in domains().values():
         given = getattr(domain.part("training_data"), "TRAINING_DATA", None)
         if given is None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -315,6 +316,23 @@ def test_a_full_disk_ends_the_run_with_a_reason(tiny, tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match=r"checkpoint cannot be written \(No space left on device\)"):
         fine_tune(tiny, [mood_task()], QUICK, RunFolder(tmp_path, "d"), silent)
     assert not list(tmp_path.glob("*.new"))
+
+
+def test_adapters_alone_are_trained_and_merged(tiny, tmp_path):
+    pytest.importorskip("peft")
+    config = replace(QUICK, lora_rank=4, epochs=20, learning_rate=2e-2)
+    tuned, progress = fine_tune(tiny, [mood_task()], config, RunFolder(tmp_path / "run", "d"), silent)
+    assert progress.evaluations[-1]["mean"] > progress.evaluations[0]["mean"]
+    assert tuned.model.state_dict().keys() == tiny.model.state_dict().keys()
+    tuned.save(tmp_path / "out")
+    again = type(tiny).load(str(tmp_path / "out"), threads=1, device="cpu")
+    np.testing.assert_allclose(again.embed(["a tent"]), tuned.embed(["a tent"]), atol=1e-6)
+
+
+def test_adapters_without_their_package_are_a_clear_line(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(TrainingError, match="lora_rank needs the package peft"):
+        Run(tiny, [mood_task()], replace(QUICK, lora_rank=4), RunFolder(tmp_path, "d"))
 
 
 def test_layers_learn_slower_the_deeper_they_lie(tiny, tmp_path):

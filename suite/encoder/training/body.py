@@ -26,10 +26,22 @@ def freeze(model: torch.nn.Module, config: TrainingConfig) -> None:
     """Leave what is not trained without gradients: a pooler, which is not ours, and the token embeddings."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not name.startswith("pooler."))
-    if config.lora_rank:
-        raise TrainingError("lora_rank is not supported yet; use 0")
     if not config.is_embedding_trained:
         model.get_input_embeddings().weight.requires_grad_(False)  # type: ignore[operator]
+
+
+def with_adapters(model: torch.nn.Module, rank: int) -> Any:
+    """The model with everything frozen but low-rank adapters of its linear layers; they are merged in the end.
+
+    Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021. Raises `TrainingError` without peft.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ModuleNotFoundError:
+        raise TrainingError("lora_rank needs the package peft: install the extra `lora`, or use 0") from None
+    linear = [name for name, module in model.named_modules()
+              if isinstance(module, torch.nn.Linear) and not name.startswith("pooler")]  # fmt: skip
+    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=linear))
 
 
 def rates(model: torch.nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
-from suite.encoder.training.body import freeze, rates, with_dropout
+from suite.encoder.training.body import freeze, rates, with_adapters, with_dropout
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.losses import Heads, loss_of
 from suite.encoder.training.mining import with_hard_negatives
@@ -85,8 +85,10 @@ class Run:
         self.texts = Texts(encoder.tokenizer, min(config.max_tokens, encoder.pooling.max_length))
         self.tasks = read_tasks(given, self.texts)
         torch.manual_seed(config.seed)
-        self.model = with_dropout(copy.deepcopy(encoder.model), config.dropout)
+        self.model: Any = with_dropout(copy.deepcopy(encoder.model), config.dropout)
         freeze(self.model, config)
+        if config.lora_rank:
+            self.model = with_adapters(self.model, config.lora_rank)
         self.heads = Heads(self.tasks, encoder.dimensions, config.scale).to(self.device)
         self.is_narrow = config.precision == "bfloat16" or (
             config.precision == "auto" and multiplies_bfloat16(self.device)
@@ -157,7 +159,7 @@ class Run:
             self.step()
         self.note(self.tasks[which].name, value * config.accumulate, len(positions))
 
-    def backward(self, which: int, positions: Sequence[int]) -> float:
+    def backward(self, which: int, positions: Iterable[int]) -> float:
         """Add the batch's gradients; its loss. With `adversarial` those of the perturbed batch, too."""
         task = self.tasks[which]
         batch = [task.train[position] for position in positions]
@@ -260,11 +262,15 @@ class Run:
                 self.progress.evaluations.append(averaged)
             else:
                 self.adopt(bodies[0])
+        if self.config.lora_rank:
+            self.model = self.model.merge_and_unload()
         return self.model.eval().requires_grad_(False)
 
-    def trained(self) -> dict[str, torch.Tensor]:
+    def trained(self) -> Mapping[str, torch.Tensor]:
         """What training changes: of the body, and of the heads."""
-        body = {f"body.{name}": one for name, one in self.model.named_parameters() if one.requires_grad}
+        body: dict[str, torch.Tensor] = {
+            f"body.{name}": one for name, one in self.model.named_parameters() if one.requires_grad
+        }
         return body | {f"heads.{name}": one for name, one in self.heads.named_parameters()}
 
     @torch.no_grad()

@@ -38,7 +38,7 @@ def test_a_run_makes_a_release_that_is_compared_with_the_active_one(shop):  # no
     assert runs.carry_out_requested()
     first.refresh_from_db()
     assert (first.state, first.lives, first.message) == ("done", 1, f"made release {first.release_id}")
-    assert first.release.comparison == {}  # there was none to compare with
+    assert first.release is not None and first.release.comparison == {}  # there was none to compare with
     assert first.progress["batch"] == first.progress["batches"] and len(first.progress["evaluations"]) >= 3
     assert not first.folder.exists()
     assert Topic.objects.get(name=services.training_topic(first.pk)).sequence > 3
@@ -47,11 +47,11 @@ def test_a_run_makes_a_release_that_is_compared_with_the_active_one(shop):  # no
     second = services.request_training(config=QUICK | {"seed": 1})
     runs.carry_out_requested()
     second.refresh_from_db()
-    assert second.release.state == Release.State.CANDIDATE
+    assert second.release is not None and second.release.state == Release.State.CANDIDATE
     assert second.release.compared_with == first.release_id
     entry = second.release.comparison["mood"]
     assert entry["metric"] == "macro_f1" and entry["low"] <= entry["candidate"] - entry["active"] <= entry["high"]
-    assert set(runtime.encoder_for(second.release_id).heads) == {"kind", "mood"}
+    assert set(runtime.encoder_for(second.release.fingerprint).heads) == {"kind", "mood"}
 
 
 def test_a_file_and_its_absence(shop, tmp_path):  # noqa: F811
@@ -130,10 +130,13 @@ def test_a_run_whose_processes_die_again_and_again_is_given_up(shop):  # noqa: F
 
 
 def test_a_process_is_started_where_nobody_works(shop, monkeypatch):  # noqa: F811
-    started = []
-    monkeypatch.setattr(
-        processes.subprocess, "Popen", lambda command: started.append(command) or SimpleNamespace(poll=lambda: None)
-    )
+    started: list[list[str]] = []
+
+    def start(command: list[str]) -> SimpleNamespace:
+        started.append(command)
+        return SimpleNamespace(poll=lambda: None)
+
+    monkeypatch.setattr(processes.subprocess, "Popen", start)
     processes.see_to_training()
     assert not started  # nothing to do
     services.request_training(config=QUICK)

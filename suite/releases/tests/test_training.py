@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,16 @@ def shop(monkeypatch, settings, bodies, tmp_path) -> dict[str, list[dict[str, An
         name: HeadDeclaration(name, "classification", labels, "macro_f1", lambda: Examples(moods(90), moods(60, 1)))
         for name, labels in (("mood", LABELS), ("kind", ()))
     }
-    given = TrainingData(tasks, {name: lambda name=name: iter(rows[name]) for name in rows})
+    given = TrainingData(tasks, {name: partial(rows_of, rows, name) for name in rows})
     monkeypatch.setattr(building, "declared", lambda part, constant: [(SHOP, *pair) for pair in declared.items()])
     monkeypatch.setattr(snapshot, "providers", lambda: dict.fromkeys(rows, (SHOP, given)))
     settings.ENCODER, settings.RELEASES_DIR, settings.ENCODER_THREADS = str(bodies[0]), tmp_path / "releases", 1
     runtime.forget()
     return rows
+
+
+def rows_of(rows: dict[str, list[dict[str, Any]]], name: str) -> Iterator[dict[str, Any]]:
+    return iter(rows[name])
 
 
 def write(path: Path, records: Iterable[Any]) -> Path:
