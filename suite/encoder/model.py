@@ -34,6 +34,7 @@ from suite.encoder.heads import PAIR, Head, HeadMissing, Pair, features_of
 log = logging.getLogger(__name__)
 FAITHFUL = 0.999  # mean cosine to the float32 vectors that a narrower precision has to keep
 WINDOW = {"cpu": 4_096, "cuda": 16_384}  # texts that are tokenised and sorted by length together
+LEAST_TOKENS = 256  # of a batch, before a call is spread over more cores
 GPU_LANES = 2  # threads that feed a GPU: one prepares its batch while another's is computed
 
 Text = str | Sequence[int] | np.ndarray  # a text, or its token ids as `Encoder.tokenise` gives them
@@ -227,16 +228,20 @@ class Encoder:
     def embed(self, texts: Sequence[Text]) -> np.ndarray:
         """Unit vectors, float32 (n, d), in the order of `texts`. Texts beyond the model's length are cut.
 
-        A call of one batch goes before those of many. Raises `TypeError` where something is not a text, and
+        A small call goes before large ones. Raises `TypeError` where something is not a text, and
         `ValueError` where token ids are not this model's.
         """
         position: dict[str | bytes, int] = {}  # of each different text among the different ones
         rows = [position.setdefault(self.key(text, number), len(position)) for number, text in enumerate(texts)]
         vectors = np.empty((len(position), self.dimensions), dtype=np.float32)
         for start, ids in self.windows(list(position)):
-            places = list(batches([len(one) for one in ids], self.budget))
+            lengths = [len(one) for one in ids]
+            is_small = sum(lengths) <= self.budget
+            share = max(LEAST_TOKENS, sum(lengths) // self.lanes + 1)  # a small call is spread over all cores, too
+            places = list(batches(lengths, min(self.budget, share)))
             work = ([ids[index] for index in batch] for batch in places)
-            for batch, found in zip(places, self.compute(work, len(places)), strict=True):
+            chosen = lanes(self.lanes, PROMPT if is_small else YIELDING)
+            for batch, found in zip(places, chosen.map(self.engine.vectors, work), strict=True):
                 vectors[start + batch] = found
         return vectors[rows] if len(rows) != len(position) else vectors
 
@@ -247,10 +252,10 @@ class Encoder:
             return engines.TOKENS_A_BATCH[self.engine_name]
         return engines.TOKENS_A_GPU_BATCH
 
-    def compute(self, work: Iterator[list[np.ndarray]], count: int) -> Iterator[np.ndarray]:
-        """The vectors of each of `count` batches."""
-        threads = self.threads if self.device.type == "cpu" else GPU_LANES
-        return lanes(threads, PROMPT if count == 1 else YIELDING).map(self.engine.vectors, work)
+    @property
+    def lanes(self) -> int:
+        """Batches that are computed side by side."""
+        return self.threads if self.device.type == "cpu" else GPU_LANES
 
     def windows(self, keys: Sequence[str | bytes]) -> Iterator[tuple[int, list[np.ndarray]]]:
         """(first position, token ids) of one window after another, each made while the one before is computed."""
