@@ -36,7 +36,7 @@ WINDOWS = (900, 1_800, 3_600, 21_600, 86_400)
 
 
 def run(entities: int = 1_000, rules: int = 20, minutes: int = 5) -> dict[str, Any]:
-    """{"ours", "rival" (seconds for one minute), "ratio", "first" (with baselines to fit), ..., "back-test" (seconds)}"""
+    """{"ours", "rival" (seconds for one minute), "ratio", "first" (with baselines to fit), "back-test ...", ...}"""
     with scratch_database():
         end = made(entities)
         made_rules = [
@@ -113,11 +113,12 @@ def store(counts: np.ndarray, seconds: int, start: int) -> None:
 
 
 def plain(rules: list[AlertRule], at: int) -> int:
-    """How many groups of the rules are beyond their thresholds at `at`, without arrays and without the surges' tails."""
+    """How many groups are beyond their rules' thresholds at `at`, without arrays and without the surges' tails."""
     beyond = 0
     for rule in rules:
         begin = moment(at - rule.window_seconds)
-        window = Bucket.objects.filter(seconds=MINUTE, topic="", entity_id__gt=0, start__gte=begin, start__lt=moment(at))
+        window = Bucket.objects.filter(seconds=MINUTE, topic="", entity_id__gt=0)
+        window = window.filter(start__gte=begin, start__lt=moment(at))
         groups: dict[int, list[Bucket]] = defaultdict(list)
         for bucket in window:
             groups[bucket.entity_id].append(bucket)

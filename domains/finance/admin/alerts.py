@@ -14,19 +14,7 @@ from unfold.admin import ModelAdmin
 
 from domains.finance.alerting import services
 from domains.finance.models import Alert, AlertRule, Channel, Notification, Silence, Transition
-
-
-class ReadOnly(ModelAdmin):
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from suite.admin import ReadOnlyAdmin
 
 
 @admin.register(AlertRule)
@@ -47,7 +35,7 @@ class AlertRuleAdmin(ModelAdmin):
     list_filter = ("is_enabled", "metric", "scope", "severity")
     list_select_related = ("progress",)
     search_fields = ("name",)
-    raw_id_fields = ("entity",)
+    autocomplete_fields = ("entity", "watch_list")
     readonly_fields = ("version", "changed_by", "evaluated_until", "last_error")
     fieldsets = (
         (None, {"fields": ("name", "is_enabled", "severity")}),
@@ -77,8 +65,7 @@ class SilenceAdmin(ModelAdmin):
     list_filter = ("severity",)
     list_select_related = ("rule", "entity")
     search_fields = ("reason", "by")
-    autocomplete_fields = ("rule",)
-    raw_id_fields = ("entity",)
+    autocomplete_fields = ("rule", "entity")
     fields = ("rule", "entity", "topic", "severity", "until", "reason")
 
     @admin.display(boolean=True)
@@ -104,7 +91,7 @@ class ChannelAdmin(ModelAdmin):
 
 
 @admin.register(Alert)
-class AlertAdmin(ReadOnly):
+class AlertAdmin(ReadOnlyAdmin):
     list_display = (
         "rule_name",
         "entity",
@@ -130,7 +117,7 @@ class AlertAdmin(ReadOnly):
 
 
 @admin.register(Transition)
-class TransitionAdmin(ReadOnly):
+class TransitionAdmin(ReadOnlyAdmin):
     list_display = ("at", "rule_name", "group_key", "before", "after", "by", "note", "decided_at")
     list_filter = ("after",)
     search_fields = ("rule_name", "by", "note")
@@ -138,7 +125,7 @@ class TransitionAdmin(ReadOnly):
 
 
 @admin.register(Notification)
-class NotificationAdmin(ReadOnly):
+class NotificationAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "channel", "group_key", "state", "attempts", "is_repeat", "finished_at", "response")
     list_filter = ("state", "channel")
     list_select_related = ("channel",)

@@ -12,8 +12,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
 
-from domains.finance.admin.alerts import ReadOnly
 from domains.finance.models import Alias, Article, Entity, LabelledText, Score, Source, Story, WatchList
+from suite.admin import ReadOnlyAdmin
 from suite.outbound import BadAddress, parsed
 
 LEAST_SECONDS = 30
@@ -116,7 +116,7 @@ class ScoreInline(TabularInline):
 
 
 @admin.register(Article)
-class ArticleAdmin(ReadOnly):
+class ArticleAdmin(ReadOnlyAdmin):
     list_display = ("title", "source_name", "language", "published_at", "story", "note")
     list_filter = ("language",)
     list_select_related = ("story",)
@@ -125,14 +125,14 @@ class ArticleAdmin(ReadOnly):
 
 
 @admin.register(Story)
-class StoryAdmin(ReadOnly):
+class StoryAdmin(ReadOnlyAdmin):
     list_display = ("title", "topic", "language", "article_count", "source_count", "first_published_at")
     list_filter = ("topic", "language")
     search_fields = ("title",)
 
 
 @admin.register(LabelledText)
-class LabelledTextAdmin(ReadOnly):
+class LabelledTextAdmin(ReadOnlyAdmin):
     list_display = ("text", "entity", "kind", "label", "changed_at")
     list_filter = ("kind",)
     search_fields = ("text",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,11 @@ NOTHING = np.zeros((0, 6))
 
 
 def spec(**fields: Any) -> RuleSpec:
-    given = {"metric": "volume", "window": 300, "comparison": "above", "threshold": 5, "clear": 3, "min_stories": 1}
+    given: dict[str, Any] = {"metric": "volume", "window": 300, "comparison": "above", "threshold": 5, "clear": 3}
     return RuleSpec(**(given | fields))
 
 
-def decided(rule: RuleSpec, values: list[float | None], silent: tuple[int, ...] = ()) -> Any:
+def decided(rule: RuleSpec, values: Sequence[float | None], silent: tuple[int, ...] = ()) -> Any:
     """Transitions as (minute, state) of these values, one a minute, the first ending at minute 1."""
     value = np.array([[np.nan if value is None else value for value in values]])
     ends = np.arange(1, len(values) + 1) * MINUTE
@@ -100,13 +101,13 @@ def test_a_silent_stream_fires_nothing_drops_what_is_pending_and_holds_what_fire
     st.integers(1, 6),
 )
 def test_jumping_decides_as_stepping_minute_by_minute(
-    values: list[int | None], lasting: int, rest: int, clear: int
+    values: Sequence[int | None], lasting: int, rest: int, clear: int
 ) -> None:
     rule = spec(threshold=6, clear=clear, for_seconds=lasting * MINUTE, cool_down=rest * MINUTE)
     assert decided(rule, values)[0] == stepped(rule, values)
 
 
-def stepped(rule: RuleSpec, values: list[int | None]) -> list[tuple[int, str]]:
+def stepped(rule: RuleSpec, values: Sequence[int | None]) -> list[tuple[int, str]]:
     """The same, spelled out."""
     found, state, since, rests_until = [], INACTIVE, 0, 0
     for minute, value in enumerate(values, start=1):
