@@ -131,7 +131,7 @@ def test_decisions_become_training_data(generous, agent) -> None:
     pairs = list(TRAINING_DATA.rows["support.pairs"]())
     assert [(pair["label"], "a@b" in pair["question"]) for pair in pairs] == [(0, False), (1, False)]
     [question] = TRAINING_DATA.rows["support.questions"]()
-    assert question["answer_ids"] == [rows[1].answer.key]
+    assert rows[1].answer is not None and question["answer_ids"] == [rows[1].answer.key]
     assert [task.head for task in tasks({"support.pairs": pairs * 5})] == ["relevance", ""]
 
 

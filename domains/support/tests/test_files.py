@@ -1,0 +1,182 @@
+"""Files of support: what is loaded and how often, what is measured on them, what a release is trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from domains.support.evaluations import EVALUATIONS, average_precision, ranking_metrics, reciprocal_rank
+from domains.support.loaders import LIVE, LOADERS
+from domains.support.models import Answer, Conversation
+from domains.support.sample.files import FOLDER, sample_answers, sample_questions
+from domains.support.training_data import (
+    intent_examples,
+    judged_pairs,
+    ranker_questions,
+    relevance_examples,
+    split,
+    tasks,
+)
+from suite.domain import event_types
+from suite.encoder.heads import HeadMissing
+from suite.events.ingestion import ingest
+from suite.events.loading import Load
+from suite.formats import LoadOptions
+from suite.releases.evaluation import EvaluationError, Request
+
+
+def write(path: Path, *records: dict) -> Path:
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    return path
+
+
+def load(name: str, path: Path) -> tuple[dict, list[str]]:
+    complaints: list[str] = []
+    counts = Load(name, LOADERS[name], [path], LoadOptions(), complaints.append).run()
+    return counts.as_dict() if hasattr(counts, "as_dict") else vars(counts), complaints
+
+
+@pytest.mark.django_db
+def test_answers_are_states_and_the_last_line_holds(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "answers.jsonl",
+        {"answer_id": "a", "text": "first"},
+        {"answer_id": "b", "text": "B", "title": "T", "language": "en", "colour": "red"},
+        {"answer_id": "a", "text": "second"},
+        {"answer_id": "c"},
+    )
+    _, complaints = load("support.answers", path)
+    assert dict(Answer.objects.values_list("key", "text")) == {"a": "second", "b": "B"}
+    assert len(complaints) == 1 and "text" in complaints[0]
+    load("support.answers", write(tmp_path / "later.jsonl", {"answer_id": "a", "text": "third"}))
+    load("support.answers", write(tmp_path / "again.jsonl", {"answer_id": "a", "text": "second"}))
+    assert Answer.objects.get(key="a").text == "second"
+
+
+@pytest.mark.django_db
+def test_questions_wait_and_training_files_are_not_stored(tmp_path: Path) -> None:
+    questions = write(tmp_path / "q.jsonl", {"question_id": "1", "text": "where?", "answer_ids": ["a"]})
+    load("support.questions", questions)
+    load("support.questions", questions)
+    assert list(Conversation.objects.values_list("key", "state")) == [("question-1", "waiting")]
+    load("support.intents", write(tmp_path / "i.jsonl", {"text": "where?", "label": "x"}))
+    assert Conversation.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_public_data_sets(tmp_path: Path) -> None:
+    faq = {"root": {"qapair": [{"question": "How?", "answer": ["So.", None, "Or so."], "rephr": ["how", "*"]}]}}
+    path = tmp_path / "stackfaq.json"
+    path.write_text(json.dumps(faq))
+    load("stackfaq", path)
+    assert list(Answer.objects.values_list("title", "text")) == [("How?", "So."), ("How?", "Or so.")]
+    table = tmp_path / "train.csv"
+    table.write_text('text,category\n"I am waiting, still",card_arrival\n')
+    load("banking77", table)
+    assert Conversation.objects.get().messages.get().text == "I am waiting, still"
+
+
+@pytest.mark.django_db
+def test_the_sample_is_taken_whole_and_once() -> None:
+    for _ in range(2):
+        results = ingest(LOADERS["sample"].read(FOLDER, LoadOptions()))
+        assert {result.status for result in results} <= {"accepted", "duplicate"}
+    assert Answer.objects.count() == len(sample_answers())
+    states = set(Conversation.objects.values_list("state", flat=True))
+    assert states == {"open", "waiting", "solved"}
+
+
+def test_the_live_stream_is_made_of_events_that_are_taken() -> None:
+    stream = LIVE["support.customers"]()
+    for _ in range(60):
+        pause, event = next(stream)
+        assert pause >= 0 and event["type"] in event_types()
+
+
+# Training -------------------------------------------------------------------------------------------------------
+def test_no_text_stands_on_both_sides() -> None:
+    for examples in (relevance_examples(), intent_examples()):
+        texts = [
+            {part for text, _ in side for part in ((text,) if isinstance(text, str) else text)}
+            for side in (examples.train, examples.validation)
+        ]
+        assert not texts[0] & texts[1] and all(texts)
+    assert {label for _, label in intent_examples().train} >= {label for _, label in intent_examples().validation}
+    seen = {pair[0] for pair, _ in relevance_examples().train}
+    assert not seen & {one["text"] for one in ranker_questions()}
+
+
+def test_first_examples_are_few() -> None:
+    texts = {part for text, _ in (*relevance_examples().train, *relevance_examples().validation) for part in text}
+    assert len(texts) <= 500  # what the encoder has to read for a first release
+
+
+def test_pairs_that_belong_together_stay_together() -> None:
+    pairs = [(f"q{n}", f"a{n // 2}", True) for n in range(100)] + [
+        (f"q{n}", f"a{(n // 2 + 7) % 50}", False) for n in range(100)
+    ]
+    train, validation = split(pairs, 0.3)
+    assert train and validation
+    assert not {text for pair in train for text in pair[:2]} & {text for pair in validation for text in pair[:2]}
+
+
+def test_tasks_of_each_format() -> None:
+    answers = [{"answer_id": str(n), "text": f"word{n} text"} for n in range(30)]
+    questions = [{"question_id": str(n), "text": f"about word{n}", "answer_ids": [str(n)]} for n in range(30)]
+    pairs = list(judged_pairs(questions, answers))
+    assert sum(is_right for *_, is_right in pairs) == 30 and len(pairs) > 60
+    found = tasks(
+        {"support.questions": questions, "support.answers": answers, "support.intents": [{"text": "a", "label": "b"}]}
+    )
+    assert [(task.name, task.kind, task.head) for task in found] == [
+        ("support.pairs", "pair", "relevance"),
+        ("support.pairs", "contrastive", ""),
+        ("support.intents", "classification", "intent"),
+    ]
+    assert tasks({}) == []
+
+
+# Measuring ------------------------------------------------------------------------------------------------------
+def test_metrics_by_hand() -> None:
+    assert reciprocal_rank(["x", "a", "b"], {"a", "b"}) == 0.5
+    assert average_precision(["x", "a", "b"], {"a", "b", "never"}) == pytest.approx((1 / 2 + 2 / 3) / 3)
+    rankings = [(["a"], 0.9), (["x", "a"], 0.8), (["x"], 0.85)]
+    found = ranking_metrics(rankings, [{"a"}, {"a"}, set()])
+    assert found["mrr"] == 0.75 and found["p@1"] == 0.5 and found["auroc"] == 0.5
+
+
+def test_questions_are_measured_against_all_answers_beside_rivals(tmp_path: Path, fake_encoder) -> None:
+    answers = write(
+        tmp_path / "answers.jsonl",
+        *({"answer_id": one["answer_id"], "title": one["title"], "text": one["text"]} for one in sample_answers()[:20]),
+    )
+    keys = {one["answer_id"] for one in sample_answers()[:20]}
+    asked = [one for one in sample_questions() if not one["answer_ids"] or one["answer_ids"][0] in keys]
+    questions = write(tmp_path / "questions.jsonl", *asked, {"text": "without an id"})
+    request = Request(questions, lambda: fake_encoder, (answers,), has_baselines=True)
+    report = EVALUATIONS["support.questions"].run(request)
+    assert report.n == len(asked) and report.details["bad_lines"] == 1
+    assert set(report.metrics) == {"mrr", "map", "p@1", "r@5", "r@10", "auroc"}
+    assert set(report.baselines) == {"bm25", "vectors"}
+    assert 0.2 < report.metrics["p@1"] <= report.metrics["mrr"] <= 1
+    with pytest.raises(EvaluationError, match="--against"):
+        EVALUATIONS["support.questions"].run(Request(questions, lambda: fake_encoder))
+
+
+def test_pairs_and_intents(tmp_path: Path, fake_encoder) -> None:
+    lines = [
+        {"question_id": str(n), "question": f"about word{n}", "answer": f"text word{m}", "label": int(n == m)}
+        for n in range(4)
+        for m in range(4)
+    ]
+    path = write(tmp_path / "pairs.jsonl", *lines)
+    report = EVALUATIONS["support.pairs"].run(Request(path, lambda: fake_encoder, has_baselines=True))
+    assert report.n == 4 and report.metrics["p@1"] == 1.0 and set(report.baselines) == {"bm25", "vectors"}
+    intents = write(tmp_path / "intents.jsonl", {"text": "a", "label": "b"})
+    with pytest.raises(HeadMissing):
+        EVALUATIONS["support.intents"].run(Request(intents, lambda: fake_encoder))
+    bare = type(fake_encoder)(64)
+    with pytest.raises(HeadMissing):
+        EVALUATIONS["support.pairs"].run(Request(path, lambda: bare))
