@@ -133,8 +133,9 @@ def send(address: str, key: str, events: list[dict[str, Any]], client: httpx.Cli
 
 
 @contextmanager
-def server() -> Iterator[tuple[str, str, str]]:
-    """(address, API key, secret key) of a `manage.py up` of its own, ready with its first release."""
+def server(scope: str = "ingest", loads: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str]]:
+    """(address, API key, secret key) of a `manage.py up` of its own, ready with its first release, after `load` with
+    these arguments."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -149,8 +150,10 @@ def server() -> Iterator[tuple[str, str, str]]:
         try:
             address = f"http://127.0.0.1:{port}"
             wait_until_ready(address)
-            create = [*manage, "api-key", "create", "benchmark", "--scope", "ingest"]
+            create = [*manage, "api-key", "create", "benchmark", "--scope", scope]
             key = subprocess.run(create, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+            if loads:
+                subprocess.run([*manage, "load", *loads], env=environment, capture_output=True, check=True)
             yield address, key, secret
         finally:
             process.terminate()
