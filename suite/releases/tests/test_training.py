@@ -83,7 +83,7 @@ def test_a_release_in_a_folder_is_asked_and_leaves_the_others_alone(shop, tmp_pa
     texts = write(tmp_path / "texts.jsonl", [{"text": text} for text in ("splendid", "awful", "usual")])
     call_command("classify", "mood", "--data", str(texts), "--json", "--release", str(tmp_path / "out"))
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    expected = encoder.classify("mood", ["splendid", "awful", "usual"])
+    expected = runtime.resolve(str(tmp_path / "out")).classify("mood", ["splendid", "awful", "usual"])
     assert [tuple(answer["probabilities"]) for answer in answers] == [LABELS] * 3
     found = [list(answer["probabilities"].values()) for answer in answers]
     np.testing.assert_allclose(found, expected, atol=1e-5)
