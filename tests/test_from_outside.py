@@ -130,7 +130,7 @@ def test_a_link_that_came_in_relates_items_within_seconds(shop: Shop) -> None:
 
     def is_said() -> bool:
         texts = [reason["text"] for item in shop.recommended("ben", 10) for reason in item["reasons"]]
-        return any("same maker: Ferrox" in text for text in texts)
+        return any("Same maker: Ferrox" in text for text in texts)
 
     wait_until(is_said, SOON, "a reason that names the maker")
 

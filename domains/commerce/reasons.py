@@ -48,8 +48,8 @@ def sentence(channel: str, behind: list[dict[str, Any]], link: str = "") -> str:
         return {"popular": "Popular now", "text": "Like what you looked at"}.get(channel, "Goes with what you chose")
     title, kind = behind[0]["title"], behind[0]["kind"]
     if channel == "graph":
-        cause = f"as “{title}”" if kind == ASKED else f"as “{title}”, which you {VERBS.get(kind, 'viewed')}"
-        return f"{link[:1].upper()}{link[1:]}" if link and kind == ASKED else f"{link or 'Related'} {cause}"
+        related = f"{link[:1].upper()}{link[1:]}" if link else "Related"
+        return related if kind == ASKED else f"{related}, because you {VERBS.get(kind, 'viewed')} “{title}”"
     if kind == ASKED:
         return f"Similar to “{title}”" if channel == "text" else f"Often chosen together with “{title}”"
     cause = f"because you {VERBS.get(kind, 'viewed')} “{title}”"

@@ -45,7 +45,7 @@ def test_an_item_that_shares_an_author_is_recommended_and_says_so(books):
     assert (first["item_id"], answer["served_by"]) == ("persuasion", "blend")
     [reason] = first["reasons"]
     assert reason["channel"] == "graph"
-    assert reason["text"] == "same author: Jane Austen as “Emma”, which you viewed"
+    assert reason["text"] == "Same author: Jane Austen, because you viewed “Emma”"
     assert [behind["item_id"] for behind in reason["items"]] == ["emma"]
 
 
