@@ -211,3 +211,9 @@ class RuleForm(PageForm):
     def can_be_tested(self) -> bool:
         """Whether what decides is right, whatever is wrong with the name."""
         return not self.is_bound or self.is_valid() or not self.errors.keys() & DECIDE
+
+    @property
+    def to_mend(self) -> list[str]:
+        """What keeps the rule from being tested, in words."""
+        labels = {name: f"{field.label}: " for name, field in self.fields.items()}
+        return [labels.get(name, "") + " ".join(errors) for name, errors in self.errors.items() if name in DECIDE]

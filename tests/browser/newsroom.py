@@ -36,21 +36,12 @@ def bad_news(name: str) -> list[str]:
 
 
 def publish(shop: Shop, key: str, titles: list[str], **more: Any) -> None:
-    """Articles of this moment; returns when every one was read."""
+    """Articles of this moment, unless `published_at` is given; returns when every one was read."""
     ids = [uuid.uuid4().hex for _ in titles]
-    now = datetime.now(UTC).isoformat()
-    shop.send(
-        key,
-        [
-            {
-                "id": id,
-                "source": "newsroom",
-                "type": "finance.article.published",
-                "data": {"article_id": id, "title": title, "published_at": now, "source": "Harbour Wire"} | more,
-            }
-            for id, title in zip(ids, titles, strict=True)
-        ],
-    )
+    common = {"published_at": datetime.now(UTC).isoformat(), "source": "Harbour Wire"} | more
+    articles = [{"article_id": id, "title": title} | common for id, title in zip(ids, titles, strict=True)]
+    events = {"source": "newsroom", "type": "finance.article.published"}
+    shop.send(key, [events | {"id": data["article_id"], "data": data} for data in articles])
     wait_until(
         lambda: shop.installation.query(f"Article.objects.filter(key__in={ids!r}, story=None).count()") == 0,
         60,

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django import template
-from django.forms import Form
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -38,12 +37,6 @@ def decimal(number: float | None) -> str:
 @register.filter
 def decimal_2(number: float) -> str:
     return f"{number:.2f}"
-
-
-@register.filter
-def field_label(form: Form, name: str) -> str:
-    """The label of a form's field; nothing for errors of the form as a whole."""
-    return str(form.fields[name].label) if name in form.fields else ""
 
 
 @register.filter

@@ -149,10 +149,9 @@ def asked(request: HttpRequest, alert: Alert, form: Form, verb: str, name: str, 
         "action": reverse(f"finance:{name}", args=[alert.pk]),
         "verb": verb,
     }
-    template = "finance/_decision.html" if is_fragment(request) else "finance/decision.html"
-    response = render(request, template, context, status=422 if form.is_bound else 200)
-    response["X-Form"] = "1"
-    return response
+    if is_fragment(request):
+        return render(request, "finance/_decision.html", context)
+    return render(request, "finance/decision.html", context, status=422 if form.is_bound else 200)
 
 
 def decided(request: HttpRequest, alert: Alert, words: str) -> HttpResponse:

@@ -84,14 +84,17 @@ document.body.addEventListener("htmx:beforeRequest", (event) => {
   if (event.detail.target === drawer && !drawer.contains(event.detail.elt)) opener = event.detail.elt.id || event.detail.elt.closest("[id]")?.id || "";
 });
 document.body.addEventListener("htmx:afterSwap", (event) => {
-  if (event.target === drawer) {
-    drawer.hidden = false;
-    drawer.scrollTop = 0;
-    address(drawer.querySelector("[data-address]")?.dataset.address ?? "");
-    drawer.querySelector("h2")?.focus({ preventScroll: true });
-  }
+  if (event.target !== drawer) return;
+  drawer.hidden = false;
+  drawer.scrollTop = 0;
+  address(drawer.querySelector("[data-address]")?.dataset.address ?? "");
+  drawer.querySelector("h2")?.focus({ preventScroll: true });
 });
-document.body.addEventListener("htmx:afterSettle", () => { mark(); flash(); tell(); });
+document.body.addEventListener("htmx:afterSettle", () => {
+  mark();
+  flash();
+  tell();
+});
 document.addEventListener("click", (event) => event.target.closest("[data-closes-drawer]") && closeDrawer());
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !event.isComposing && !document.querySelector("dialog[open]")) closeDrawer();
@@ -99,13 +102,7 @@ document.addEventListener("keydown", (event) => {
 
 // The dialog: fetched, shown, and sent; what is wrong with its fields comes back into it.
 const decision = document.querySelector("#decision");
-document.body.addEventListener("htmx:beforeSwap", (event) => {
-  const answer = event.detail.xhr;
-  if (answer.status !== 422 || !answer.getResponseHeader("X-Form")) return;
-  event.detail.shouldSwap = true;
-  event.detail.isError = false;
-});
-document.body.addEventListener("htmx:afterSwap", (event) => {
+document.body.addEventListener("htmx:afterSettle", (event) => { // its form is htmx's by now: Enter may come at once
   if (event.target !== decision) return;
   if (!decision.open) decision.showModal();
   (decision.querySelector("[aria-invalid='true']") ?? decision.querySelector("[autofocus]"))?.focus();
