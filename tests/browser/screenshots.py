@@ -12,7 +12,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from tests.project import ROOT, Installation, wait_until
 
 WINDOWS = {"wide": {"width": 1440, "height": 900}, "narrow": {"width": 390, "height": 844}}
 SCHEMES = ("light", "dark")
-EMPTY = {"home": "/", "storefront": "/commerce/", "not-found": "/nowhere/"}
+EMPTY = {"home": "/", "storefront": "/commerce/", "not-found": "/nowhere/", "chat": "/support/chat/"}
 FULL = {
     "home": "/",
     "storefront": "/commerce/?user=",
@@ -37,8 +37,20 @@ FULL = {
     "articles": "/commerce/?catalogue=articles&user=",
     "chinese": "/commerce/?catalogue=zh",
     "chinese-search": "/commerce/?catalogue=zh&q=%E8%8C%B6%E5%A3%B6",
+    "chat": "/support/chat/",
+    "chat-chinese": "/support/chat/?lang=zh",
     "log-in": "/admin/login/",
 }
+AGENT = {
+    "desk": "/support/",
+    "desk-solved": "/support/?tab=solved",
+    "desk-nowhere": "/support/conversations/nowhere/",
+    "answers": "/support/answers/",
+    "answers-nothing": "/support/answers/?q=zzzz",
+    "new-answer": "/support/answers/new/",
+    "insights": "/support/insights/?days=90",
+}
+WAITING = ("张伟", "Greta", "Clara")  # in the sample; each is a picture of an open conversation
 OPERATOR = {
     "catalogues": "/admin/commerce/catalogue/",
     "catalogue": "/admin/commerce/catalogue/1/change/",
@@ -54,6 +66,10 @@ OPERATOR = {
     "jobs": "/admin/events/joblease/",
     "generations": "/admin/index/generation/",
     "releases": "/admin/releases/release/",
+    "support-conversations": "/admin/support/conversation/",
+    "support-conversation": "/admin/support/conversation/1/change/",
+    "support-runs": "/admin/support/suggestionrun/",
+    "support-rankers": "/admin/support/ranker/",
 }
 
 
@@ -63,23 +79,26 @@ def main() -> int:
     folder: Path = parser.parse_args().folder
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as state, chromium.launched() as browser:
-        with started(Path(state) / "empty", "--no-sample") as address:
-            faults += pictures(browser, address, EMPTY, folder / "empty")
-        with started(Path(state) / "full", wait_for="Suite is ready") as address:
-            faults += pictures(browser, address, FULL, folder / "full")
-            faults += operator_pictures(browser, address, folder / "full")
+        with started(Path(state) / "empty", "--no-sample") as server:
+            faults += pictures(browser, server.address, EMPTY, folder / "empty")
+            server.query("bool(User.objects.create_superuser('operator', password='operator'))")
+            faults += agent_pictures(browser, server.address, folder / "empty")
+        with started(Path(state) / "full", wait_for="Suite is ready") as server:
+            faults += pictures(browser, server.address, FULL, folder / "full")
+            faults += agent_pictures(browser, server.address, folder / "full", WAITING)
+            faults += operator_pictures(browser, server.address, folder / "full")
     print("\n".join(faults) or f"No fault found; now look at {folder}")
     return 1 if faults else 0
 
 
 @contextmanager
-def started(state: Path, *arguments: str, wait_for: str = "") -> Iterator[str]:
-    """The address of a server of its own on a new state."""
+def started(state: Path, *arguments: str, wait_for: str = "") -> Iterator[Installation]:
+    """A server of its own on a new state."""
     server = Installation(ROOT, state)
     process = server.up(*arguments)
     try:
         wait_until(lambda: wait_for in process.output, 400, "the first start")
-        yield server.address
+        yield server
     finally:
         process.kill()
 
@@ -99,22 +118,49 @@ def pictures(browser: Browser, address: str, pages: dict[str, str], folder: Path
         watch(page, name, faults)
         for title, path in pages.items():
             page.goto(path)
-            status = page.locator("[data-live-status]")
-            if status.count():
-                expect(status).to_have_text("live")
-            page.wait_for_timeout(700)  # for the list to follow a view, and what moves to stand still
+            settle(page)
             faults += take(page, folder / f"{title}-{name}.png")
     return faults
+
+
+def agent_pictures(browser: Browser, address: str, folder: Path, waiting: Sequence[str] = ()) -> list[str]:
+    """The pages of support's agents, and an open conversation of each named customer."""
+    faults: list[str] = []
+    for name, page in windows(browser, address):
+        watch(page, name, faults)
+        log_in(page)
+        for title, path in AGENT.items():
+            page.goto(path)
+            settle(page)
+            faults += take(page, folder / f"{title}-{name}.png")
+        for number, customer in enumerate(waiting, start=1):
+            page.goto("/support/")
+            page.locator("[data-entry]").filter(has_text=customer).get_by_role("link").click()
+            settle(page)
+            faults += take(page, folder / f"desk-open-{number}-{name}.png")
+    return faults
+
+
+def log_in(page: Page) -> None:
+    page.goto("/admin/")
+    page.get_by_label("Username").fill("operator")
+    page.get_by_label("Password").fill("operator")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("To decide today")).to_be_visible()
+
+
+def settle(page: Page) -> None:
+    """Until the page is live, its list has followed a view, and what moves stands still."""
+    status = page.locator("[data-live-status]")
+    if status.count():
+        expect(status.last).to_have_text("live")
+    page.wait_for_timeout(700)
 
 
 def operator_pictures(browser: Browser, address: str, folder: Path) -> list[str]:
     faults: list[str] = []
     for name, page in windows(browser, address):
-        page.goto("/admin/")
-        page.get_by_label("Username").fill("operator")
-        page.get_by_label("Password").fill("operator")
-        page.keyboard.press("Enter")
-        expect(page.get_by_text("To decide today")).to_be_visible()
+        log_in(page)
         faults += take(page, folder / f"operator-{name}.png")
         for title, path in OPERATOR.items():
             page.goto(path)

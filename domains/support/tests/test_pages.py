@@ -49,8 +49,8 @@ def says(key: str, *texts: str, author: str = "customer", seconds: float = 0, **
     events = []
     for number, text in enumerate(texts):
         sent_at = (first + timedelta(milliseconds=number)).isoformat()
-        data = {"conversation_id": key, "message_id": uuid.uuid4().hex, "text": text, "sent_at": sent_at}
-        data |= {"author": author, "customer": customer}
+        data: dict[str, Any] = {"conversation_id": key, "message_id": uuid.uuid4().hex, "text": text}
+        data |= {"author": author, "customer": customer, "sent_at": sent_at}
         events.append(services.event("support.message.received", data))
     services.take(events)
     return Message.objects.get(key=events[-1]["data"]["message_id"])
