@@ -78,7 +78,6 @@ def releases(transactional_db, bodies, tmp_path, settings) -> list[Release]:
     """Two candidates with whole checkpoints."""
     settings.RELEASES_DIR = tmp_path / "releases"
     settings.ENCODER_THREADS = 1
-    settings.ENGINE = "torch-fp32"  # nothing is measured
     runtime.forget()
     return [make_release(body, settings.RELEASES_DIR) for body in bodies]
 

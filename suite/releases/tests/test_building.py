@@ -42,7 +42,6 @@ def heads(monkeypatch, settings, bodies, tmp_path) -> Heads:
     made = Heads()
     monkeypatch.setattr(building, "declared", made.all)
     settings.ENCODER, settings.RELEASES_DIR, settings.ENCODER_THREADS = str(bodies[0]), tmp_path / "releases", 1
-    settings.ENGINE = "torch-fp32"
     runtime.forget()
     return made
 

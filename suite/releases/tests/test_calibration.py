@@ -168,12 +168,14 @@ def test_a_named_engine_is_taken_without_measuring(releases, settings, monkeypat
         runtime.encoder_for(releases[0].fingerprint)
 
 
-def test_a_folder_that_cannot_be_written_does_no_harm(encoder, tmp_path, caplog):
+def test_a_folder_that_cannot_be_written_does_no_harm(encoder, settings, tmp_path):
+    settings.ENGINE = "auto"
     made = calibration.calibrated(encoder, tmp_path / "nowhere", is_quick=True)
     assert made.engine_name in calibration.QUICK
 
 
-def test_a_plain_body_is_run_exactly_and_left_as_it_is(bodies):
+def test_a_plain_body_is_run_exactly_and_left_as_it_is(bodies, settings):
+    settings.ENGINE = "auto"
     assert calibration.load(bodies[0]).engine_name == engines.EXACT
     assert not (bodies[0] / engine_choice.FILE).exists()
 
