@@ -7,6 +7,8 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
+
 from tests.browser.shop import Shop
 from tests.project import wait_until
 
@@ -42,11 +44,11 @@ def publish(shop: Shop, key: str, titles: list[str], **more: Any) -> None:
     articles = [{"article_id": id, "title": title} | common for id, title in zip(ids, titles, strict=True)]
     events = {"source": "newsroom", "type": "finance.article.published"}
     shop.send(key, [events | {"id": data["article_id"], "data": data} for data in articles])
-    wait_until(
-        lambda: shop.installation.query(f"Article.objects.filter(key__in={ids!r}, story=None).count()") == 0,
-        60,
-        "reading the articles",
-    )
+    wait_until(lambda: all(title in feed(shop) for title in titles), 60, "reading the articles")
+
+
+def feed(shop: Shop) -> str:
+    return httpx.get(f"{shop.address}/finance/parts/feed/", timeout=30).text
 
 
 def wait_for_a_young_minute() -> None:
