@@ -11,12 +11,12 @@ are decided already, waits, and after more than `PATIENCE` takes back what it de
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from django.db import transaction
 from django.db.models import Max
-from django.utils import timezone
 
 from domains.finance.alerting import history, late, ledger
 from domains.finance.alerting.rules import (
@@ -46,6 +46,7 @@ class Run:
     """One evaluation of all rules: up to where, and what it has read. The number of the newest change is read before
     any bucket: what changes from then on is looked at the next time."""
 
+    clock: Callable[[], float]
     horizon: int
     revision: int
     minutes: history.Minutes
@@ -64,9 +65,13 @@ class Decision:
 
 
 def evaluate_rules(now: float | None = None) -> None:
-    """Bring every enabled rule up to the last whole minute; what a rule raises is stored with it, the others go on."""
-    clock = timezone.now().timestamp() if now is None else now
-    horizon = floor(int(clock) - DELAY, MINUTE)
+    """Bring every enabled rule up to the last whole minute, or to the one before `now` in Unix seconds."""
+    evaluate_by(time.time if now is None else lambda: now)
+
+
+def evaluate_by(clock: Callable[[], float]) -> None:
+    """The same by a clock. What a rule raises is stored with it, and the others go on."""
+    horizon = horizon_of(clock)
     rules = AlertRule.objects.filter(is_enabled=True).select_related("progress", "watch_list")
     rules = rules.order_by(
         "-window_seconds", "id"
@@ -75,7 +80,7 @@ def evaluate_rules(now: float | None = None) -> None:
     if due:
         seen = RuleProgress.objects.aggregate(seen=Max("revision"))["seen"]
         late.forget_stale_baselines(seen or 0, floor(horizon, DAY))
-    run = Run(horizon, newest_revision(), minutes_of(due, horizon))
+    run = Run(clock, horizon, newest_revision(), minutes_of(due, horizon))
     for rule in due:
         try:
             bring_up_to(rule, run)
@@ -83,6 +88,11 @@ def evaluate_rules(now: float | None = None) -> None:
             log.exception("rule %s could not be evaluated", rule.pk)
             RuleProgress.objects.filter(rule=rule).update(last_error=f"{type(error).__name__}: {error}"[:500])
     end_without_rule(horizon)
+
+
+def horizon_of(clock: Callable[[], float]) -> int:
+    """The end of the last minute that is over, in Unix seconds."""
+    return floor(int(clock()) - DELAY, MINUTE)
 
 
 def is_due(rule: AlertRule, horizon: int) -> bool:
@@ -117,7 +127,7 @@ def bring_up_to(rule: AlertRule, run: Run) -> None:
         return
     until = unix(progress.evaluated_until)
     if until > horizon + PATIENCE:
-        put_back(rule, progress, horizon)
+        put_back(rule, progress, horizon_of(run.clock))  # looked at again: this run may have stood still since
         return
     findings = late.reconsider(rule, late.late_groups(history.scope_of(rule), progress), until)
     start = max(until, horizon - LONGEST)
@@ -154,7 +164,7 @@ def begin_again(rule: AlertRule, progress: RuleProgress, horizon: int, revision:
 def put_back(rule: AlertRule, progress: RuleProgress, at: int) -> None:
     """The clock was put back: go on from it, with the states that the ledger knows of then. What was decided of a time
     that has not been is undone, and nobody is told of that."""
-    if not moved(progress, at, silent_since=None):
+    if unix(progress.evaluated_until) <= at + PATIENCE or not moved(progress, at, silent_since=None):
         return
     ahead = Line.objects.filter(rule=rule, rule_version=rule.version, by="", at__gt=moment(at)).exclude(group_key="")
     for key in ahead.values_list("group_key", flat=True).distinct():

@@ -23,6 +23,7 @@ from domains.finance.alerting.series import (
 )
 from domains.finance.models import AlertRule, Bucket, DailyBaseline, Entity
 
+DAYS_KEPT = 8  # of baselines: more than any evaluation looks back
 NAMED_AT_MOST = 500  # entities that a query names; more are read with all the others
 
 
@@ -180,6 +181,7 @@ def keep(groups: Sequence[Group], day: int, found: Baseline) -> Kept:
     """Store a fit of the groups; where somebody else has just done so, theirs stays."""
     rows = {group.key: (found.rate[i].tobytes(), float(found.size[i])) for i, group in enumerate(groups)}
     date = moment(day).date()
+    DailyBaseline.objects.filter(day__lt=moment(day - DAYS_KEPT * DAY).date()).delete()
     DailyBaseline.objects.bulk_create(
         (DailyBaseline(group_key=key, day=date, rate=rate, size=size) for key, (rate, size) in rows.items()),
         ignore_conflicts=True,

@@ -30,10 +30,6 @@ def alerts(*, state: str = "", symbol: str = "", topic: str = "", rule_id: int |
     return found.filter(**{name: value for name, value in wanted.items() if value})
 
 
-def firing() -> list[Alert]:
-    return list(alerts(state=Alert.FIRING))
-
-
 def alert_rows(rows: Sequence[Alert]) -> list[dict[str, Any]]:
     """Alerts as the API shows them."""
     now = timezone.now()

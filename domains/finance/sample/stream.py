@@ -18,6 +18,7 @@ from typing import Any
 
 from domains.finance.news import directory
 from domains.finance.sample.press import Company, Phrase, companies, entity_lines, outlets, phrases, write
+from domains.finance.sample.rules import write_rules
 from suite.events.models import Event
 from suite.formats import LoadOptions, Record
 
@@ -55,6 +56,7 @@ def read_sample(folder: Path, options: LoadOptions) -> Iterator[Record]:
         directory.ensure_watch_list("Banks and insurers", ("NWB", "MRDN", "STNB", "YLB", "MYI"))
         for language, names in outlets().items():
             directory.ensure_sources(names, language)
+        write_rules()
     first = Event.objects.filter(source=SOURCE, type="finance.article.published")
     now = first.order_by("id").values_list("received_at", flat=True).first() or datetime.now(UTC)
     for number, (time, report) in enumerate(history(now)):
