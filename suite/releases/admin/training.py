@@ -81,11 +81,11 @@ class TrainingRunAdmin(ReadOnlyAdmin):
             live_topic_attributes(services.training_topic(run.pk)),
             reverse("admin:releases_trainingrun_change", args=[run.pk]),
             "stopping" if run.is_stop_wanted and run.state == run.State.RUNNING else run.state,
-            progress.get("batch", 0),
-            progress.get("batches") or 1,
+            1 if run.state == run.State.DONE else progress.get("batch", 0),
+            1 if run.state == run.State.DONE else progress.get("batches") or 1,
             self.done(run),
             speed(progress) if run.state == run.State.RUNNING else "",
-            run.message,
+            made(run),
             evaluations(progress),
             format_html_join("", "<li>{}</li>", ((line,) for line in run.notes.splitlines())),
             json_script({name: progress.get(name, []) for name in ("curve", "evaluations")}, "training-curve"),
@@ -141,6 +141,14 @@ class TrainingRunAdmin(ReadOnlyAdmin):
         except services.RequestRefused as error:
             messages.error(request, f"Not done: {error}.")
         return go(request, reverse("admin:releases_trainingrun_change", args=[run.pk]))
+
+
+def made(run: TrainingRun) -> SafeString | str:
+    """The message, which leads to the release where there is one."""
+    if run.release_id is None:
+        return run.message
+    url = reverse("admin:releases_release_change", args=[run.release_id])
+    return format_html('<a href="{}" class="text-primary-600 underline">{}</a>', url, run.message)
 
 
 def speed(progress: dict[str, Any]) -> str:

@@ -46,6 +46,10 @@ def test_a_runs_page_shows_how_far_it_is(operator):  # noqa: F811
                   f'data-live-topic="suite.training:{run.pk}"', "releases/training.js"):  # fmt: skip
         assert shown in page
     assert "120 of 400 batches" in operator.get(RUNS).text
+    release = Release.objects.create(fingerprint="ab" * 8, path="x", body="tiny", dimensions=3)
+    done = TrainingRun.objects.create(state="done", progress=PROGRESS, release=release, message="made release abab")
+    page = operator.get(f"{RUNS}{done.pk}/change/").text
+    assert f'href="/admin/releases/release/{release.pk}/change/"' in page and "minutes left" not in page
     new = TrainingRun.objects.create()
     assert operator.get(f"{RUNS}{new.pk}/change/").status_code == 200
 
