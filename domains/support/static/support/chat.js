@@ -15,6 +15,8 @@ try {
   if (form) localStorage.setItem(LAST, location.pathname + location.search);
 } catch { /* the address is the conversation, with or without it */ }
 
+if (!form && window.top === window) area?.focus(); // in a frame the focus stays with the page around it
+
 function clocks() {
   for (const time of document.querySelectorAll("[data-clock]")) {
     const at = new Date(time.dateTime);
