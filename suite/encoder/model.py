@@ -127,15 +127,15 @@ class Encoder:
         other.heads, other._fingerprint = dict(heads), ""
         return other
 
-    def with_body(self, model: torch.nn.Module) -> Encoder:
-        """The same tokenizer and pooling with this body, which is of the same architecture, and no heads."""
+    def with_body(self, model: torch.nn.Module, config: str = "") -> Encoder:
+        """The same tokenizer and pooling with this body, and no heads; `config` where its config.json is another."""
         return Encoder(
             model,
             self.tokenizer,
             self.pooling,
             {},
             body=self.body,
-            config=self.config,
+            config=config or self.config,
             weights=None,
             threads=self.threads,
         )

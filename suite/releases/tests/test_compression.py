@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from suite.encoder.tests.models import write_tiny
+from suite.releases import building, runtime
+from suite.releases.compression import texts_of
+from suite.releases.models import Release
+from suite.releases.tests.test_training import records, shop  # noqa: F401
+from suite.releases.training_data import TaskExamples
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_release_is_compressed_into_a_candidate_with_its_own_evaluation(shop, settings, tmp_path, capsys):  # noqa: F811
+    settings.ENCODER = str(write_tiny(tmp_path / "three", layers=3))
+    shop["shop.moods"] = records(60)
+    teacher = building.build_first_release()
+    Release.objects.update(state=Release.State.ACTIVE)
+    capsys.readouterr()
+    call_command("compress", "--layers", "2", "--minutes", "1", "--json")
+    made = json.loads(capsys.readouterr().out)
+    release = Release.objects.get(pk=made["fingerprint"])
+    assert release.state == Release.State.CANDIDATE
+    assert release.message == f"compressed from {teacher.fingerprint} to 2 layers"
+    assert release.compared_with == teacher.fingerprint
+    assert set(release.comparison) == set(release.metrics) == {"kind", "mood"}
+    small = runtime.encoder_for(release.fingerprint)
+    assert small.settings["num_hidden_layers"] == 2
+    assert set(small.heads) == {"kind", "mood"}
+
+
+def test_what_cannot_be_compressed_is_said(shop, bodies):  # noqa: F811
+    shop["shop.moods"] = records(60)
+    with pytest.raises(CommandError, match="no release is active yet"):
+        call_command("compress", "--layers", "1")
+    building.build_first_release()
+    Release.objects.update(state=Release.State.ACTIVE)
+    with pytest.raises(CommandError, match="layers must be 1 at least and fewer than the body's 1, not 1"):
+        call_command("compress", "--layers", "1")
+    with pytest.raises(CommandError, match="--minutes must be more than 0"):
+        call_command("compress", "--layers", "1", "--minutes", "0")
+    with pytest.raises(CommandError, match="no release begins with 'zz'"):
+        call_command("compress", "--layers", "1", "--release", "zz")
+
+
+@pytest.mark.parametrize(
+    ("kind", "example", "texts"),
+    [
+        ("classification", ("a", "x"), ["a"]),
+        ("pair", (("a", "b"), "yes"), ["a", "b"]),
+        ("contrastive", ("a", "b", ("c", "d")), ["a", "b", "c", "d"]),
+        ("next-item", (("a", "b"), "c"), ["a", "b", "c"]),
+    ],
+)
+def test_texts_of_every_kind_of_task_are_learned_from(kind, example, texts):
+    head = "h" if kind in {"classification", "pair"} else ""
+    assert list(texts_of(TaskExamples("shop.task", kind, head, train=[example]))) == texts
