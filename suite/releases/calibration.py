@@ -104,7 +104,8 @@ def choose(encoder: Encoder, checks: Checks = (), *, is_quick: bool = False) -> 
             table[name] = Measured(name, refused=f"it failed: {type(error).__name__}")
     rates = timed(ready, texts, deadline)
     rows = [with_rate(measured, rates.get(name, 0.0)) for name, measured in table.items()]
-    best = max((row for row in rows if not row.refused), key=lambda row: row.texts_a_second)
+    allowed = [row for row in rows if not row.refused] or rows[:1]  # the exact engine serves, whatever was measured
+    best = max(allowed, key=lambda row: row.texts_a_second)
     return Choice(best.engine, now, tuple(rows))
 
 
