@@ -56,7 +56,7 @@ def evaluate(request: Request, head: str, read: Read) -> Report:
         reason = f"; line {bad[0].line}: {bad[0].reason}" if bad else ""
         raise EvaluationError(f"{request.data}: no record with a text and a label{reason}")
     probabilities = request.encoder().classify(head, inputs)
-    order = request.encoder().head(head).spec.labels  # type: ignore[attr-defined]
+    order = request.encoder().heads[head].spec.labels  # type: ignore[attr-defined]
     unknown = sorted(set(labels) - set(order))
     if unknown:
         raise EvaluationError(

@@ -124,8 +124,8 @@ def test_a_changed_name_is_looked_for_at_once() -> None:
 @pytest.mark.parametrize(
     "line",
     [{}, {"symbol": "A" * 61}, {"symbol": "A", "kind": "fruit"}, {"symbol": "A", "aliases": "A"},
-     {"symbol": "A", "aliases": [7]}, {"symbol": "A", "aliases": [""]}, {"symbol": "A", "aliases": [{"text": "x" * 201}]},
-     {"symbol": "A", "name": "x" * 201}],
+     {"symbol": "A", "aliases": [7]}, {"symbol": "A", "aliases": [""]},
+     {"symbol": "A", "aliases": [{"text": "x" * 201}]}, {"symbol": "A", "name": "x" * 201}],
 )  # fmt: skip
 def test_an_entity_that_cannot_be_written_says_why(line: dict) -> None:
     with pytest.raises(BadEntity, match=r"^(symbol|name|kind|aliases): "):
