@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import nbinom
 
+from benchmarks.surge import OURS, deviation_rule, judged, made, surge_rule
 from domains.finance.alerting.baseline import HISTORY, WEEK, WEEKS, band, fit, silence, surprise
 from domains.finance.alerting.rules import Expectation
 from domains.finance.alerting.series import DAY, HOUR
@@ -140,3 +141,12 @@ def test_windows_go_over_hours_and_days() -> None:
     a, b = days[0].rate[0], days[1].rate[0]
     assert expected[0] == pytest.approx([a[0], a[23], (a[23] + b[0]) / 2, b[23]], rel=1e-5)
     assert size[0].tolist() == [days[0].size[0]] * 2 + [days[1].size[0]] * 2
+
+
+def test_planted_surges_are_found_at_a_low_price() -> None:
+    """A small run of the benchmark, on a seed that nothing was chosen on."""
+    stream = made(201, entities=100)
+    marks = judged(stream, surge_rule(OURS), "stories")
+    assert marks.rate <= 0.15
+    assert marks.found / marks.surges >= 0.6
+    assert judged(stream, deviation_rule(3), "stories").rate > 10 * marks.rate

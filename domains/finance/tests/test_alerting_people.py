@@ -301,3 +301,47 @@ def test_writing_wants_another_scope(alert: Alert) -> None:
     _, key = create_key("reader", ["read"])
     answer = Client().post(f"/api/finance/alerts/{alert.pk}/acknowledge", headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 403
+
+
+# The admin ----------------------------------------------------------------------------------------------------------
+
+
+RULE_FORM = {
+    "name": "Surge", "is_enabled": "on", "severity": "warning", "metric": "surge", "scope": "each_entity", "entity": "",
+    "watch_list": "", "topic": "", "window_seconds": "1800", "comparison": "above", "threshold": "4",
+    "for_seconds": "0", "min_stories": "3", "clear_threshold": "2", "cool_down_seconds": "600",
+}  # fmt: skip
+
+
+def test_the_admin_writes_rules_by_the_service(admin_client: Client) -> None:
+    bad = admin_client.post("/admin/finance/alertrule/add/", RULE_FORM | {"threshold": "400", "window_seconds": "90"})
+    assert bad.status_code == 200
+    assert b"must be from 1 to 100 for this metric" in bad.content
+    assert b"from 300 to 86400" in bad.content
+    assert admin_client.post("/admin/finance/alertrule/add/", RULE_FORM).status_code == 302
+    rule = AlertRule.objects.get()
+    assert (rule.version, rule.changed_by) == (1, "admin")
+    admin_client.post(f"/admin/finance/alertrule/{rule.pk}/change/", RULE_FORM | {"threshold": "5"})
+    rule.refresh_from_db()
+    assert (rule.version, rule.threshold) == (2, 5.0)
+
+
+def test_the_admin_silences_and_says_what_is_wrong(admin_client: Client, alert: Alert) -> None:
+    tomorrow = timezone.now() + timedelta(days=1)
+    form = {"until_0": f"{tomorrow:%Y-%m-%d}", "until_1": "12:00:00", "reason": "known", "topic": "", "severity": ""}
+    bad = admin_client.post("/admin/finance/silence/add/", form)
+    assert b"must match something" in bad.content
+    assert admin_client.post("/admin/finance/silence/add/", form | {"entity": alert.entity_id}).status_code == 302
+    assert Silence.objects.get().by == "admin"
+    assert Transition.objects.get(after="silenced").alert == alert
+
+
+@pytest.mark.parametrize("page", ["alert", "transition", "notification", "channel", "silence", "alertrule"])
+def test_the_admin_lists_what_there_is(admin_client: Client, alert: Alert, page: str) -> None:
+    assert admin_client.get(f"/admin/finance/{page}/").status_code == 200
+
+
+def test_an_alert_is_read_and_not_written(admin_client: Client, alert: Alert) -> None:
+    address = f"/admin/finance/alert/{alert.pk}/change/"
+    assert b"10 stories in 15 minutes" in admin_client.get(address).content
+    assert admin_client.post(address, {"rule_name": "other"}).status_code == 403
