@@ -224,7 +224,7 @@ def run_until(statement: int, horizon: int) -> bool:
     """Evaluate in a process that kills itself at its nth statement; whether it got to the end."""
     connections.close_all()
     if connection.vendor == "postgresql":
-        connection.close_pool()  # its threads would not be there in the child
+        connection.close_pool()  # type: ignore[attr-defined]  # its threads would not be there in the child
     child = os.fork()
     if child == 0:
         done = 0
