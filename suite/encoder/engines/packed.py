@@ -17,6 +17,7 @@ from torch.nn import functional
 from suite.encoder.engines.body import Body, Layer, Linear, Norm
 
 FLOAT32, BFLOAT16, INT8 = "fp32", "bf16", "int8"
+FEW_TOKENS, FINE, COARSE = 256, 16, 64  # up to so many tokens, and the steps in which a batch grows below and above it
 Multiply = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -28,6 +29,7 @@ class PackedEngine:
         self.pooling, self.device = pooling, device
         has_kernel = device.type == "cuda" and dtype == torch.bfloat16
         self.attend_by = attend_by_kernel if has_kernel else attend_by_stretches
+        self.is_stepped = device.type == "cpu" and precision != FLOAT32
         self.heads, self.dimensions, self.epsilon = body.heads, body.dimensions, body.epsilon
         self.words = body.words.to(device, dtype)
         self.positions = body.positions.to(device, dtype)
@@ -37,6 +39,9 @@ class PackedEngine:
     @torch.inference_mode()
     def vectors(self, ids: Sequence[np.ndarray]) -> np.ndarray:
         """Unit vectors, float32 (b, d), of b texts given as token ids, best in order of their length."""
+        count = len(ids)
+        if self.is_stepped:
+            ids = stepped(ids)
         batch = Batch([len(one) for one in ids], self.device)
         tokens = torch.from_numpy(np.concatenate(ids).astype(np.int32)).to(self.device)  # (t,)
         states = functional.embedding(tokens, self.words) + functional.embedding(batch.places, self.positions)
@@ -46,10 +51,18 @@ class PackedEngine:
             states = self.normalise(mixed.add_(states), layer.attention_norm)
             states = self.normalise(layer.down(layer.up(states)).add_(states), layer.norm)
         pooled = batch.first(states) if self.pooling == "cls" else batch.mean(states)  # (b, d)
-        return functional.normalize(pooled, dim=1).cpu().numpy()
+        return functional.normalize(pooled[:count], dim=1).cpu().numpy()
 
     def normalise(self, states: torch.Tensor, norm: Norm) -> torch.Tensor:
         return functional.layer_norm(states, (self.dimensions,), norm.weight, norm.bias, self.epsilon)
+
+
+def stepped(ids: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """The texts and one of padding that rounds their tokens up: oneDNN compiles its products for every number of rows
+    that it meets, which takes as long as the product itself, and keeps them."""
+    tokens = sum(len(one) for one in ids)
+    missing = -tokens % (FINE if tokens <= FEW_TOKENS else COARSE)
+    return [*ids, np.zeros(missing, dtype=np.int32)] if missing else ids
 
 
 class Batch:
@@ -60,9 +73,7 @@ class Batch:
         places = np.arange(ends[-1]) - np.repeat(ends[:-1], lengths)
         self.longest = max(lengths)
         self.places = torch.from_numpy(places.astype(np.int32)).to(device)  # (t,) of each token in its text
-        self.ends = torch.from_numpy(ends.astype(np.int32)).to(
-            device
-        )  # (b + 1,) first token of each text, then the end
+        self.ends = torch.from_numpy(ends.astype(np.int32)).to(device)  # (b + 1,) first token of each, then the end
         self.stretches: list[tuple[int, int, int]] = []  # (first token, texts, length of each)
         start = 0
         for length, texts in groupby(lengths):
