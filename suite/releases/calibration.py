@@ -27,7 +27,7 @@ from suite.releases.heads import Examples, LabelledText
 log = logging.getLogger(__name__)
 AUTO = "auto"
 QUICK = (engines.EXACT, engines.NARROW)  # candidates of a first release, which has to be there soon
-QUICK_SECONDS, SECONDS = 2.0, 20.0  # after which no more rounds are made, nor, of all engines, further ones tried
+QUICK_SECONDS, SECONDS = 2.0, 45.0  # after which no more rounds are made, nor, of all engines, further ones tried
 QUICK_TEXTS, TEXTS = 48, 128  # of the sample
 ROUNDS = 4  # at most; the best one counts
 QUICK_EXAMPLES, EXAMPLES = 50, 400  # of a head
