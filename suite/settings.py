@@ -10,7 +10,7 @@ import secrets
 import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from kombu import Exchange, Queue
 
@@ -82,6 +82,18 @@ def env_networks(name: str) -> list[IPv4Network | IPv6Network]:
         except ValueError:
             raise SettingError(name, text, "use networks such as 10.0.0.0/8, separated by commas") from None
     return networks
+
+
+def env_mail_server(name: str) -> SplitResult:
+    """`smtp://user:password@host:port`; its message never holds the password."""
+    parts = urlsplit(env_secret(name))
+    try:
+        is_good = not parts.scheme or (parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and parts.port != 0)
+    except ValueError:  # a port that is no number
+        is_good = False
+    if not is_good:
+        raise SettingError(name, f"{parts.scheme}://...", "use smtp://host:port or smtps://user:password@host:port")
+    return parts
 
 
 def env_secret(name: str) -> str:
@@ -317,9 +329,7 @@ CHANNEL_LAYERS = {
 # Messages that leave: e-mail, and the addresses in them ------------------------------------------------------
 PRIVATE_NETWORKS = env_networks("SUITE_PRIVATE_NETWORKS")  # that feeds and webhooks may be in; see suite.outbound
 PUBLIC_URL = env_url("SUITE_PUBLIC_URL", ("http", "https")).rstrip("/") or "http://localhost:8000"
-SMTP = urlsplit(env_secret("SUITE_SMTP_URL"))
-if SMTP.scheme not in {"", "smtp", "smtps"}:
-    raise SettingError("SUITE_SMTP_URL", f"{SMTP.scheme}://...", "the address must start with smtp or smtps")
+SMTP = env_mail_server("SUITE_SMTP_URL")
 EMAIL_HOST = SMTP.hostname or ""  # empty: no mail is sent
 EMAIL_USE_SSL = SMTP.scheme == "smtps"
 EMAIL_USE_TLS = SMTP.scheme == "smtp" and bool(SMTP.username)  # a password never travels in the open
