@@ -35,7 +35,8 @@ def run(articles: int = 400, rate: float = 20.0, warm: int = 40) -> dict[str, An
         server("ingest,read", ("finance.entities", str(ENTITIES))) as (address, key, _),
         httpx.Client(timeout=30) as client,
     ):
-        accepted, scored = {}, {}
+        accepted: dict[str, float] = {}
+        scored: dict[str, float] = {}
         begin = time.monotonic()
         after = 0
         waiting = iter(events)

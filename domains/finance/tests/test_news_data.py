@@ -116,8 +116,9 @@ def test_the_real_data_set_is_read_whole() -> None:
 @pytest.mark.django_db
 def test_the_sample_is_the_same_every_time_and_has_its_bursts() -> None:
     ingest([next(read_sample(SAMPLE, LoadOptions()))])  # the four weeks before this one
-    first = list(read_sample(SAMPLE, LoadOptions()))
-    again = list(read_sample(SAMPLE, LoadOptions()))
+    first, again = (
+        [event for event in read_sample(SAMPLE, LoadOptions()) if isinstance(event, dict)] for _ in range(2)
+    )
     assert [event["id"] for event in first] == [event["id"] for event in again]
     assert [event["data"]["title"] for event in first] == [event["data"]["title"] for event in again]
     assert 2_000 < len(first) < 6_000
@@ -182,7 +183,7 @@ def test_a_record_of_no_use_is_refused(record: dict[str, Any]) -> None:
 def request(tmp_path: Path, records: list[dict[str, Any]]) -> Request:
     path = tmp_path / "data.jsonl"
     path.write_text("\n".join(json.dumps(record) for record in records))
-    return Request(data=path, encoder=fake_encoder, has_baselines=True)  # type: ignore[arg-type]
+    return Request(data=path, encoder=fake_encoder, has_baselines=True)
 
 
 def test_a_head_is_measured_beside_its_rivals(tmp_path: Path) -> None:

@@ -78,6 +78,12 @@ def feed(url: str, **more: Any) -> Source:
     return Source.objects.create(name=more.pop("name", "Ledger"), url=url, is_feed=True, **more)
 
 
+def pause(source: Source) -> timedelta:
+    """From the last reading to the next turn."""
+    assert source.next_fetch_at and source.fetched_at
+    return source.next_fetch_at - source.fetched_at
+
+
 def read(source: Source) -> Source:
     """Read the feeds whose turn it is, this one among them."""
     Source.objects.filter(pk=source.pk).update(next_fetch_at=None)
@@ -217,18 +223,18 @@ def test_failures_make_the_pause_longer(server: Any) -> None:
     pauses = []
     for _ in range(4):
         read(source)
-        pauses.append((source.next_fetch_at - source.fetched_at).total_seconds())
+        pauses.append(pause(source).total_seconds())
     assert pauses == [60, 120, 240, 480]
     Source.objects.filter(pk=source.pk).update(failures=50)
     source.refresh_from_db()
     read(source)
-    assert source.next_fetch_at - source.fetched_at == timedelta(days=1)
+    assert pause(source) == timedelta(days=1)
 
 
 def test_what_a_feed_asks_for_is_done(server: Any) -> None:
     base = server({"/busy": page(status=429, Retry_After="1800"), "/gone": page(status=410)})
     busy = read(feed(f"{base}/busy"))
-    assert busy.next_fetch_at - busy.fetched_at == timedelta(seconds=1_800)
+    assert pause(busy) == timedelta(seconds=1_800)
     gone = read(feed(f"{base}/gone", name="Gone"))
     assert (gone.is_enabled, gone.last_error) == (False, "answers 410: there is no feed at this address")
 
