@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from suite.domain import DOMAINS_FOLDER, domains
+from suite.events.loading import loaders
 from suite.management.plain import PlainCommand
 
 SERVICES = ("SUITE_DATABASE_URL", "SUITE_BROKER_URL", "SUITE_REDIS_URL", "SUITE_ELASTICSEARCH_URL")
@@ -37,10 +38,12 @@ class Command(PlainCommand):
             run(state, "migrate", "--verbosity", "0")
             run(state, "release")
             for domain in domains().values():
-                if "sample" in domain.declared("loaders", "LOADERS"):
+                sample = domain.declared("loaders", "LOADERS").get("sample")
+                if sample is not None:
+                    name = next(name for name, loader in loaders().items() if loader is sample)
                     self.say(options, f"Sending the sample events of {domain.title}")
                     folder = str(DOMAINS_FOLDER / domain.label / "sample")
-                    loaded[domain.label] = json.loads(run(state, "load", "sample", folder, "--json"))
+                    loaded[domain.label] = json.loads(run(state, "load", name, folder, "--json"))
             findings = json.loads(run(state, "doctor", "--json"))
         outcome = {"loaded": loaded, "findings": findings}
         if options["json"]:
