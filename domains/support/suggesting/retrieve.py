@@ -23,7 +23,7 @@ from suite.index.embedded import EmbeddedEngine
 from suite.index.engine import Document, Query
 from suite.index.fusion import Weights, fuse
 
-DEPTH = 30  # candidates a pool
+DEPTH = 50  # candidates a pool
 COLLECTION_OF = {ANSWER: ANSWERS, REPLY: REPLIES}
 GENERATION = "memory"
 
