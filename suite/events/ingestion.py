@@ -86,9 +86,18 @@ def checked(item: object, types: dict[str, EventType]) -> Envelope:
     envelope = parse(item)
     event_type = types.get(envelope.type)
     if event_type is None:
-        raise Rejected("type", f"is not known; known types: {', '.join(sorted(types)) or 'none'}")
+        raise Rejected("type", f"is not known; {types_like(envelope.type, types)}")
     data = event_type.validate(envelope)
     return Envelope(envelope.id, envelope.source, envelope.type, data, envelope.subject, envelope.time)
+
+
+def types_like(name: str, types: dict[str, EventType]) -> str:
+    """What could have been meant: the types of the same domain, else the domains."""
+    domain = name.split(".")[0]
+    alike = sorted(known for known in types if known.startswith(f"{domain}."))
+    if alike:
+        return f"types of {domain}: {', '.join(alike)}"
+    return f"a type begins with one of {', '.join(sorted({known.split('.')[0] for known in types})) or 'none'}"
 
 
 def given_id(item: object) -> str:

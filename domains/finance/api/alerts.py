@@ -235,7 +235,8 @@ def with_problems(
         try:
             return JsonResponse(view(request, *args, **kwargs) or {})
         except Invalid as error:
-            errors = [{"field": f"body.{field}", "reason": reason} for field, reason in error.errors.items()]
+            place = "query" if request.method == "GET" else "body"
+            errors = [{"field": f"{place}.{field}", "reason": reason} for field, reason in error.errors.items()]
             raise Problem(422, "The request is not valid", str(error), errors=errors) from None
         except (Alert.DoesNotExist, AlertRule.DoesNotExist, Silence.DoesNotExist) as error:
             raise Problem(404, "Not found", str(error)) from None
@@ -278,10 +279,10 @@ def get_alert(request: HttpRequest, alert_id: Number) -> dict[str, Any]:
 
 @router.post("/alerts/{alert_id}/acknowledge", auth=writing, response={200: AlertRow}, openapi_extra=READ)
 @with_problems
-def acknowledge_alert(request: HttpRequest, alert_id: Number, data: Acknowledgement) -> dict[str, Any]:
+def acknowledge_alert(request: HttpRequest, alert_id: Number, body: Acknowledgement) -> dict[str, Any]:
     """Take an alert on: it is not told again until then."""
     Alert.objects.only("pk").get(pk=alert_id)
-    services.acknowledge(alert_id, by=person(request, data.by), until=data.until, note=data.reason)
+    services.acknowledge(alert_id, by=person(request, body.by), until=body.until, note=body.reason)
     return selectors.alert_rows([Alert.objects.select_related("entity").get(pk=alert_id)])[0]
 
 
@@ -296,10 +297,10 @@ def unacknowledge_alert(request: HttpRequest, alert_id: Number) -> dict[str, Any
 
 @router.post("/alerts/{alert_id}/silence", auth=writing, response={200: AlertRow}, openapi_extra=READ)
 @with_problems
-def silence_alert(request: HttpRequest, alert_id: Number, data: AlertSilence) -> dict[str, Any]:
+def silence_alert(request: HttpRequest, alert_id: Number, body: AlertSilence) -> dict[str, Any]:
     """Tell nobody of alerts like this one: of its rule, for its entity and topic."""
     Alert.objects.only("pk").get(pk=alert_id)
-    services.silence_alert(alert_id, by=person(request, data.by), until=data.until, reason=data.reason)
+    services.silence_alert(alert_id, by=person(request, body.by), until=body.until, reason=body.reason)
     return selectors.alert_rows([Alert.objects.select_related("entity").get(pk=alert_id)])[0]
 
 
@@ -317,18 +318,18 @@ def list_silences(request: HttpRequest, all: bool = False) -> dict[str, Any]:
 
 @router.post("/silences", auth=writing, response={200: SilenceRow}, openapi_extra=READ)
 @with_problems
-def add_silence(request: HttpRequest, data: SilenceFields) -> dict[str, Any]:
+def add_silence(request: HttpRequest, body: SilenceFields) -> dict[str, Any]:
     """Tell nobody of alerts that match, until then."""
-    rule = named(AlertRule, "rule_id", pk=data.rule_id) if data.rule_id else None
-    entity = named(Entity, "entity", symbol=data.entity) if data.entity else None
+    rule = named(AlertRule, "rule_id", pk=body.rule_id) if body.rule_id else None
+    entity = named(Entity, "entity", symbol=body.entity) if body.entity else None
     row = services.silence(
-        by=person(request, data.by),
-        until=data.until,
-        reason=data.reason,
+        by=person(request, body.by),
+        until=body.until,
+        reason=body.reason,
         rule=rule,
         entity=entity,
-        topic=data.topic,
-        severity=data.severity,
+        topic=body.topic,
+        severity=body.severity,
     )
     return silence_row(row)
 
@@ -368,19 +369,19 @@ def list_rules(request: HttpRequest) -> dict[str, Any]:
 
 @router.post("/rules", auth=writing, response={200: RuleRow}, openapi_extra=READ)
 @with_problems
-def add_rule(request: HttpRequest, data: RuleFields) -> dict[str, Any]:
+def add_rule(request: HttpRequest, body: RuleFields) -> dict[str, Any]:
     """A new rule: it decides from now on."""
-    rule = services.save_rule(fields_of(data), by=person(request, ""))
+    rule = services.save_rule(fields_of(body), by=person(request, ""))
     return selectors.rule_row(selectors.rules().get(pk=rule.pk))
 
 
 @router.post("/rules/backtest", response={200: BackTestResult}, openapi_extra=READ)
 @with_problems
-def back_test_rule(request: HttpRequest, data: BackTestFields) -> dict[str, Any]:
+def back_test_rule(request: HttpRequest, body: BackTestFields) -> dict[str, Any]:
     """When a rule would have fired, by the evaluator that decides live, over the stories as they are now."""
-    fields = fields_of(data)
+    fields = fields_of(body)
     del fields["name"]
-    return selectors.back_test_row(services.backtest(fields, days=data.days))
+    return selectors.back_test_row(services.backtest(fields, days=body.days))
 
 
 @router.get("/rules/{rule_id}", response={200: RuleRow}, openapi_extra=READ)
@@ -391,10 +392,10 @@ def get_rule(request: HttpRequest, rule_id: Number) -> dict[str, Any]:
 
 @router.put("/rules/{rule_id}", auth=writing, response={200: RuleRow}, openapi_extra=READ)
 @with_problems
-def change_rule(request: HttpRequest, rule_id: Number, data: RuleFields) -> dict[str, Any]:
+def change_rule(request: HttpRequest, rule_id: Number, body: RuleFields) -> dict[str, Any]:
     """The whole rule anew. Where what decides changes, its alerts end and it decides anew from now on."""
     rule = AlertRule.objects.get(pk=rule_id)
-    services.save_rule(fields_of(data), by=person(request, ""), rule=rule)
+    services.save_rule(fields_of(body), by=person(request, ""), rule=rule)
     return selectors.rule_row(selectors.rules().get(pk=rule_id))
 
 
@@ -406,12 +407,12 @@ def delete_rule(request: HttpRequest, rule_id: Number) -> dict[str, Any]:
     return {}
 
 
-def fields_of(data: RuleFields) -> dict[str, Any]:
+def fields_of(body: RuleFields) -> dict[str, Any]:
     """The fields of a rule, names looked up. Raises `Invalid`."""
-    fields = data.dict(exclude={"days", "enabled"})
-    fields["is_enabled"] = data.enabled
-    fields["entity"] = named(Entity, "entity", symbol=data.entity) if data.entity else None
-    fields["watch_list"] = named(WatchList, "watch_list", name=data.watch_list) if data.watch_list else None
+    fields = body.dict(exclude={"days", "enabled"})
+    fields["is_enabled"] = body.enabled
+    fields["entity"] = named(Entity, "entity", symbol=body.entity) if body.entity else None
+    fields["watch_list"] = named(WatchList, "watch_list", name=body.watch_list) if body.watch_list else None
     return fields
 
 
