@@ -173,6 +173,9 @@ def of_engine(measured: Measured) -> str:
 
 
 def figures(measured: Measured) -> dict[str, float]:
+    """Nothing where it could not be measured."""
+    if not measured.mean_cosine:
+        return {}
     return {
         "texts/s": round(measured.texts_a_second),
         "mean cosine": measured.mean_cosine,
