@@ -51,6 +51,18 @@ AGENT = {
     "insights": "/support/insights/?days=90",
 }
 WAITING = ("张伟", "Greta", "Clara")  # in the sample; each is a picture of an open conversation
+ANALYST = {
+    "board": "/finance/",
+    "board-chinese": "/finance/?list=Banks+and+insurers&window=7d",
+    "board-entity": "/finance/?entity=NWB&window=30d&metric=negative_share",
+    "board-nobody": "/finance/?entity=nobody",
+    "alerts": "/finance/alerts/",
+    "rules": "/finance/rules/",
+    "new-rule": "/finance/rules/new/",
+    "sources": "/finance/sources/",
+    "entities": "/finance/entities/",
+    "notifications": "/finance/notifications/",
+}
 OPERATOR = {
     "catalogues": "/admin/commerce/catalogue/",
     "catalogue": "/admin/commerce/catalogue/1/change/",
@@ -83,9 +95,11 @@ def main() -> int:
             faults += pictures(browser, server.address, EMPTY, folder / "empty")
             server.query("bool(User.objects.create_superuser('operator', password='operator'))")
             faults += agent_pictures(browser, server.address, folder / "empty")
+            faults += analyst_pictures(browser, server.address, folder / "empty")
         with started(Path(state) / "full", wait_for="Suite is ready") as server:
             faults += pictures(browser, server.address, FULL, folder / "full")
             faults += agent_pictures(browser, server.address, folder / "full", WAITING)
+            faults += analyst_pictures(browser, server.address, folder / "full")
             faults += operator_pictures(browser, server.address, folder / "full")
     print("\n".join(faults) or f"No fault found; now look at {folder}")
     return 1 if faults else 0
@@ -138,6 +152,30 @@ def agent_pictures(browser: Browser, address: str, folder: Path, waiting: Sequen
             page.locator("[data-entry]").filter(has_text=customer).get_by_role("link").click()
             settle(page)
             faults += take(page, folder / f"desk-open-{number}-{name}.png")
+    return faults
+
+
+def analyst_pictures(browser: Browser, address: str, folder: Path) -> list[str]:
+    """The pages of finance, and the drawers and dialogs of the first alert and story where there are some."""
+    faults: list[str] = []
+    for name, page in windows(browser, address):
+        watch(page, name, faults)
+        log_in(page)
+        for title, path in ANALYST.items():
+            page.goto(path)
+            settle(page)
+            faults += take(page, folder / f"{title}-{name}.png")
+        page.goto("/finance/")
+        for title, opener in (("story", ".story .headline"), ("evidence", ".alert.firing .name")):
+            if page.locator(opener).count():
+                page.locator(opener).first.click()
+                expect(page.locator("#drawer h2").first).to_be_visible()
+                faults += take(page, folder / f"{title}-{name}.png")
+                page.keyboard.press("Escape")
+        if page.locator(".alert.firing").count():
+            page.locator(".alert.firing").first.get_by_role("link", name="Silence").click()
+            expect(page.get_by_role("dialog")).to_be_visible()
+            faults += take(page, folder / f"silence-{name}.png")
     return faults
 
 

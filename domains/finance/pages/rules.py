@@ -62,6 +62,7 @@ class Proof:
     days: list[tuple[datetime, int]]  # alerts of each day, oldest first
     drawn: str  # the group that is drawn
     drawing: dict[str, Any]
+    min_stories: int
 
     @property
     def is_often(self) -> bool:
@@ -115,6 +116,7 @@ def proof(rule: AlertRule) -> Proof:
         by_day(test),
         name_of(test.strip_group, symbols) if test.strip_group else "",
         drawing_of(spec, test, symbols),
+        spec.min_stories,
     )
 
 

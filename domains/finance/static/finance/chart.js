@@ -81,7 +81,7 @@ const marks = {
 
 function datasets(drawing, palette) {
   const points = (values) => values.map((y, index) => ({ x: drawing.start + (index + drawing.anchor) * drawing.step, y }));
-  const line = { pointRadius: 0, pointHitRadius: 12, borderWidth: 1.6, spanGaps: false, tension: 0 };
+  const line = { pointRadius: 0, pointHitRadius: 12, borderWidth: drawing.value.length > 300 ? 1.1 : 1.6, spanGaps: false, tension: 0 };
   const sets = [];
   if (drawing.low) {
     sets.push({ ...line, label: "expected low", data: points(drawing.low), borderWidth: 0, fill: "+1", backgroundColor: palette.band, order: 4 });
