@@ -21,6 +21,7 @@ from tests.project import ROOT, Installation, wait_until
 NAME = "support-live"
 HELP = "p50/p95 from a customer's message to the suggestions on the desk, one at a time and 8 at once"
 TIMEOUT = 30.0
+POLL_SECONDS = 0.02  # a desk is rung instead
 
 
 def run(messages: int = 100, customers: int = 8) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def run(messages: int = 100, customers: int = 8) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         installation = Installation(ROOT, Path(folder))
         try:
-            installation.up().wait_for("Suite is ready", 300)
+            installation.up().wait_for("Suite is ready")
             wait_until(lambda: installation.query("PendingEvent.objects.count()") == 0, 120, "the sample to be handled")
             key = installation.key()
             client = httpx.Client(
@@ -53,7 +54,7 @@ def ask(client: httpx.Client, text: str) -> float:
     while client.get(f"/conversations/{key}/suggestions").raise_for_status().json()["outcome"] == "pending":
         if time.perf_counter() - started > TIMEOUT:
             raise TimeoutError("no suggestions came")
-        time.sleep(0.005)
+        time.sleep(POLL_SECONDS)
     return time.perf_counter() - started
 
 

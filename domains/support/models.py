@@ -131,6 +131,7 @@ class SuggestionRun(models.Model):
     threshold = models.FloatField(default=0.0)
     seconds = models.FloatField(default=0.0)  # from the message's arrival
     degraded = models.JSONField(default=list, blank=True)  # what could not be had
+    considered = models.JSONField(default=dict, blank=True)  # {answer id: features} of the next best, not offered
     created_at = models.DateTimeField()
 
     class Meta:

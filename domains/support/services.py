@@ -118,6 +118,7 @@ def take_found(key: str, answer: str) -> str:
             confidence=0.0,
             text=row.text,
             composed=[{"text": row.text, "source": row.source or row.title or row.key}],
+            features=run.considered.get(row.key, {}),
             release=run.release,
             ranker_id=run.ranker_id,
             offered_at=timezone.now(),

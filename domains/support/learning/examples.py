@@ -27,7 +27,7 @@ SLIGHT_REASONS = ("tone", "duplicate")
 @dataclass(frozen=True, slots=True)
 class DecidedRun:
     """The suggestions of one question in the order they were shown: features (n, f), taken (n,), how much each counts
-    (n,). What an agent searched for has no features and is left out."""
+    (n,). What an agent found by hand and was not even considered has no features, and is left out."""
 
     features: np.ndarray
     taken: np.ndarray

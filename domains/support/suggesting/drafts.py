@@ -151,6 +151,7 @@ def as_run(draft: Draft) -> SuggestionRun:
         threshold=draft.answered.threshold,
         seconds=max((now - received).total_seconds(), 0.0),
         degraded=draft.answered.degraded,
+        considered={row.candidate.key: row.features for row in draft.answered.considered},
         created_at=now,
     )
 

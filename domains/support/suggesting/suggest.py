@@ -15,12 +15,14 @@ from rapidfuzz.fuzz import ratio
 
 from domains.support.documents import ANSWERS
 from domains.support.models import Ranker
+from domains.support.suggesting.features import ANSWER
 from domains.support.suggesting.past import added, near_decisions, with_acceptance
 from domains.support.suggesting.ranker import Ranked, RelevanceHead, Weights, rank
 from domains.support.suggesting.retrieve import IndexPools
 from suite.index.selectors import NO_RELEASE, active_generation
 
 MOST = 5  # suggestions
+CONSIDERED = 10  # answers that are remembered beside them, should an agent find one by hand
 LEAST = 0.15  # confidence of one that is shown beside a good one
 SAME = 90.0  # of 100: texts that are so alike are one
 NO_RANKER = "no_ranker"  # none was made for this release yet: the next moment brings one
@@ -42,6 +44,7 @@ class Answered:
     """What was found for one question, best first; empty where nothing is good enough."""
 
     ranked: list[Ranked]
+    considered: list[Ranked] = field(default_factory=list)  # the next best answers, which are not offered
     best_confidence: float = 0.0
     threshold: float = 0.0
     release: str = ""
@@ -78,8 +81,12 @@ def suggest(question: str, vector: np.ndarray | None, ranker: Loaded | None, k: 
     ranked = rank(ranker.weights, ranker.head, question, vector, found.candidates, past)
     best = ranked[0].confidence if ranked else 0.0
     threshold = ranker.weights.threshold
+    offered = merged(ranked, k) if best >= threshold else []
+    names = {row.candidate.name for row in offered}
+    others = [row for row in ranked if row.candidate.pool == ANSWER and row.candidate.name not in names]
     return Answered(
-        merged(ranked, k) if best >= threshold else [],
+        offered,
+        others[:CONSIDERED],
         best,
         threshold,
         found.release,

@@ -159,7 +159,7 @@ def test_forty_decisions_help_new_questions(serving, real_encoder, agent, record
     print(f"MRR of new questions: {before:.3f} before, {remembered:.3f} with memory, {learned:.3f} after learning")
     assert Feedback.objects.count() >= 40 and served is not None
     assert remembered >= before + 0.1
-    assert learned >= remembered - 0.01
+    assert learned >= remembered
 
 
 def act_as_an_agent(agent, conversation: str, right: str) -> None:
