@@ -28,6 +28,10 @@ class DomainError(Exception):
     """A folder under `domains/` breaks the contract; the message names the folder and the mend."""
 
 
+class NotYet(Exception):
+    """What a handler needs is not there yet; raised in `prepare`, and its events wait without being blamed for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Domain:
     """What a folder under `domains/` declares in its `domain.py` as `DOMAIN`.

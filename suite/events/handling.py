@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 
-from suite.domain import handlers
+from suite.domain import NotYet, handlers
 from suite.events.database import UNAVAILABLE, is_reachable, patiently
 from suite.events.leases import claimed
 from suite.events.models import DeadLetter, Event, HandledBatch, PendingEvent
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 KEPT = timedelta(hours=1)  # how long finished batches are kept one by one
 FOLDED = datetime(1970, 1, 1, tzinfo=UTC)  # the time that bears the sum of all older ones
 MAX_REASON = 2_000
+WAITING = "waits: "  # how the `last_error` of a mark begins that was put off by `NotYet`
+WAIT_SECONDS = 3.0
 REPORT_SECONDS, IDLE_SECONDS = 1.0, 0.2
 
 
@@ -49,15 +51,19 @@ def handle_pending(seconds: float | None = None) -> int:
     return handled
 
 
-def handle_all(report: Callable[[int], None]) -> None:
+def handle_all(report: Callable[[int], None]) -> int:
     """Handle until nothing is outstanding, beside any workers: what they hold, or what waits for its back-off, is
-    waited for. `report` hears now and then how many events are left.
+    waited for. `report` hears now and then how many events are left. Returns how many are left because what they need
+    is not there yet (`NotYet`): a first release, say.
     """
-    while left := PendingEvent.objects.filter(work=PendingEvent.HANDLE).count():
-        report(left)
+    marks = PendingEvent.objects.filter(work=PendingEvent.HANDLE)
+    while marks.exclude(last_error__startswith=WAITING).exists():
+        report(marks.count())
         if not handle_pending(REPORT_SECONDS):
             time.sleep(IDLE_SECONDS)
-    report(0)
+    waiting = marks.count()
+    report(waiting)
+    return waiting
 
 
 def handle_batch() -> int | None:
@@ -86,6 +92,9 @@ def attempt(event_type: str, marks: Sequence[PendingEvent], lease: str) -> int:
     except LeaseLost:
         log.warning("a batch of %s %s events was taken over by another worker", len(marks), event_type)
         return 0
+    except NotYet as reason:
+        put_off(marks, lease, str(reason))
+        return 0
     except Exception as error:  # whatever a handler raises must not stop its neighbours
         if isinstance(error, UNAVAILABLE) and not is_reachable():
             raise
@@ -109,6 +118,13 @@ def run(event_type: str, marks: Sequence[PendingEvent], lease: str) -> None:
         if held.delete()[0] != len(ids):
             raise LeaseLost
         handler.apply(events, prepared)
+
+
+def put_off(marks: Sequence[PendingEvent], lease: str, reason: str) -> None:
+    """Try again in a moment; it does not count as an attempt."""
+    until = timezone.now() + timedelta(seconds=WAIT_SECONDS)
+    held = PendingEvent.objects.filter(id__in=[mark.pk for mark in marks], lease=lease)
+    patiently(lambda: held.update(available_at=until, lease="", last_error=f"{WAITING}{reason}"[:MAX_REASON]))
 
 
 def put_aside(mark: PendingEvent, lease: str, reason: str, channel: str = "handler") -> None:

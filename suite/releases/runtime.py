@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from suite.domain import NotYet
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.model import Encoder
 from suite.releases import calibration, selectors
@@ -19,7 +20,7 @@ _lock = threading.Lock()  # held while loading, too: two threads never load the 
 _loaded: OrderedDict[str, Encoder] = OrderedDict()
 
 
-class NoRelease(Exception):
+class NoRelease(NotYet):
     """There is no such release, or none is active yet."""
 
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from suite.domain import Handler
+from suite.domain import Handler, NotYet
 from suite.events import database, handling, leases
 from suite.events.ingestion import ingest
 from suite.events.models import DeadLetter, Event, HandledBatch, PendingEvent
@@ -204,3 +204,23 @@ def test_old_batches_are_folded_and_the_total_stays(trial: Trial) -> None:
     handling.fold_batches()
     handling.fold_batches()
     assert sorted(HandledBatch.objects.values_list("events", "seconds")) == [(5, 1.0), (7, 2.0)]
+
+
+def test_what_is_not_there_yet_blames_no_event(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_there = False
+
+    def prepare(events: Sequence[Event]) -> None:
+        if not is_there:
+            raise NotYet("no release is active yet")
+
+    found = handling.handlers()
+    patched = {name: Handler(handler.apply, prepare) for name, handler in found.items()}
+    monkeypatch.setattr(handling, "handlers", lambda: patched)
+    ingest([note(name) for name in NAMES])
+    assert handling.handle_all(lambda left: None) == 40
+    assert set(PendingEvent.objects.values_list("attempts", "last_error")) == {(0, "waits: no release is active yet")}
+    is_there = True
+    make_due()
+    assert handling.handle_pending() == 40
+    assert trial.effects() == NAMES
+    assert not DeadLetter.objects.exists()

@@ -105,7 +105,9 @@ class Command(PlainCommand):
     def drain(self, accepted: int) -> None:
         """Handle and index what was taken in, beside running workers or without any."""
         with tqdm(total=accepted, desc="handling", unit=" events", disable=None) as bar:
-            handle_all(lambda left: bar.update(max(0, accepted - left - bar.n)))
+            waiting = handle_all(lambda left: bar.update(max(0, accepted - left - bar.n)))
+        if waiting:
+            self.stderr.write(f"{waiting:,} events wait for a release; `manage.py release` makes the first one")
         with tqdm(desc="indexing", bar_format="{desc} {elapsed}", disable=None):
             import_string("workers.indexing.synchronise")()
 
