@@ -96,7 +96,7 @@ def apply(readings: Sequence[Reading], release: str) -> None:
         return
     news = write_scores(list(current.values()), release)
     write_traces(current.values(), revision)
-    moved = trees.relink([one.sketch for one in current.values()])
+    moved = trees.relink([one.sketch for one in current.values()], revision)
     grown, empty = trees.regrow(moved, revision)
     named = recount(grown, empty, revision)
     told = [one.story.pk for one in grown if one.is_told_anew] + [story.pk for story in empty]

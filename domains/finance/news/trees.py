@@ -27,14 +27,14 @@ def forget() -> None:
     _recent = Window()
 
 
-def relink(batch: Sequence[Sketch]) -> set[int]:
+def relink(batch: Sequence[Sketch], revision: int) -> set[int]:
     """Find the originals of new and changed articles, and of all later ones for which that makes a difference.
 
     Articles are judged in the order in which they were published, each against earlier ones that are no copies
     themselves; so only what is later than a change can be changed by it. Returns the ids of all that were judged.
     `Trace` rows of the batch must be written already.
     """
-    links = _Links(windows_for(batch), {sketch.number for sketch in batch})
+    links = _Links(windows_for(batch, revision), {sketch.number for sketch in batch})
     for sketch in batch:
         links.want(sketch)
     links.want_copies_of([sketch.number for sketch in batch])
@@ -111,9 +111,9 @@ def _backwards(text: str) -> tuple[int, ...]:
     return tuple(-ord(letter) for letter in text)
 
 
-def windows_for(batch: Sequence[Sketch]) -> list[Window]:
+def windows_for(batch: Sequence[Sketch], revision: int) -> list[Window]:
     """The recent articles; those around each late one; and the batch itself, which comes first."""
-    _recent.refresh(min(sketch.published for sketch in batch) - WINDOW)
+    _recent.refresh(min(sketch.published for sketch in batch) - WINDOW, before=revision)
     late = {sketch.published // DAY for sketch in batch if sketch.published - WINDOW < _recent.since}
     days = [Window.between(day * DAY - WINDOW, (day + 1) * DAY + 4 * WINDOW) for day in sorted(late)]
     return [Window.of(batch), _recent, *days]

@@ -1,7 +1,7 @@
 """The articles that a new one is compared with: those of about its time, in memory, found by the words they share.
 
-The rows of `Trace` are the truth. A process keeps the recent ones and reads what changed since, under the lock that
-`services` holds; so what was rolled back is never in here, and what another worker wrote always is.
+The rows of `Trace` are the truth. A process keeps the recent ones and reads what was committed since, under the lock
+that `services` holds; so what was rolled back is never in here, and what another worker wrote always is.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Window:
         self.since = float("inf")  # Unix seconds; older ones are not held
         self.revision = 0  # that was read up to
 
-    def refresh(self, since: float) -> None:
-        """Read what changed; make sure that everything published from `since` on is held, as far as HELD allows."""
+    def refresh(self, since: float, before: int) -> None:
+        """Read what changed with revisions below `before`, which are committed. An empty window begins at `since`."""
         if not self.sketches:
             self.since = since
-        rows = Trace.objects.filter(revision__gt=self.revision, published_at__gte=at(self.since))
+        rows = Trace.objects.filter(revision__gt=self.revision, revision__lt=before, published_at__gte=at(self.since))
         for *columns, revision in rows.order_by("revision").values_list(*COLUMNS):
             self.put(sketch_from(*columns))
             self.revision = max(self.revision, revision)

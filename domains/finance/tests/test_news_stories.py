@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from domains.finance.models import Alias, Article, Bucket, Entity, Mention, Score, Story
-from domains.finance.news import buckets
+from domains.finance.news import buckets, services
 from domains.finance.news.selectors import changed_since
 from domains.finance.tests.articles import START, article, take
 from domains.finance.tests.conftest import fake_encoder
 from suite.encoder.fake import FakeEncoder
+from suite.events.envelope import Envelope
+from suite.events.handling import handle_all
+from suite.events.ingestion import ingest
 from suite.events.models import DeadLetter, Event
 from suite.events.services import replay_events
 from suite.index.models import DocumentChange
@@ -127,6 +132,41 @@ def test_the_order_of_arrival_does_not_matter(encoder: FakeEncoder, companies: d
     groups = sorted(sorted(story[-1]) for story in stories.values())
     assert groups == [["k00", "k01", "k02"], ["k03"], ["k04", "k05", "k06", "k09"], ["k07", "k08"], ["k10"]]
     assert stories["k00"][3:5] == (3, 3)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_side_by_side_agree(encoder: FakeEncoder, companies: dict[str, Entity]) -> None:
+    """Each article is handled by itself, by whichever of three workers comes first; some of them fail half way."""
+    events = wire() + [article(RECALL, 3 + minute, key=f"copy {minute}") for minute in range(20)]
+    random.Random(1).shuffle(events)
+    ingest(events)
+    failing = iter([False, True, False, False, True] * 100)
+    told = services.record_events
+
+    def tell(envelopes: list[Envelope]) -> None:
+        if next(failing):
+            raise OSError("the disk is full")  # after everything else was written
+        told(envelopes)
+
+    def work() -> None:
+        handle_all(lambda left: None)
+        connection.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(services, "record_events", tell)
+        patch.setattr("django.conf.settings.BATCH_EVENTS", 1)
+        patch.setattr("django.conf.settings.RETRY_SECONDS", 0.05)
+        patch.setattr("django.conf.settings.MAX_ATTEMPTS", 50)
+        workers = [threading.Thread(target=work) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(60)
+    stories, counted = picture()
+    assert counted == buckets.counted_anew()
+    assert sorted(len(story[-1]) for story in stories.values()) == [1, 1, 2, 4, 23]
+    scored = Event.objects.filter(type="finance.sentiment.scored")
+    assert scored.count() == len(events) == Article.objects.count()
 
 
 def test_reading_again_changes_nothing(encoder: FakeEncoder, companies: dict[str, Entity]) -> None:
