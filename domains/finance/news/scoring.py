@@ -17,6 +17,7 @@ from domains.finance.models import Article
 from domains.finance.news.buckets import grained
 from domains.finance.news.entities import MAX_NAMED, EntityTable
 from domains.finance.news.stories import Sketch, sketch_of
+from suite.domain import NotYet
 from suite.releases.training_data import mark_entity
 
 SENTIMENT, TOPIC = "sentiment", "topic"
@@ -46,8 +47,8 @@ class Encoder(Protocol):
     def embed(self, texts: Sequence[str]) -> np.ndarray: ...
 
 
-class HeadMissing(LookupError):
-    """The active release was made without a head that reading needs."""
+class HeadMissing(NotYet):
+    """The active release was made without a head that reading needs: articles wait for one that has it."""
 
 
 @dataclass(frozen=True, slots=True)

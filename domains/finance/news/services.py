@@ -29,6 +29,7 @@ from suite.events.services import record_events
 from suite.index.services import touch
 from suite.live.broadcast import broadcast
 
+RECENT = 86_400  # seconds; of older articles no page waits to hear
 STORIES = "finance.stories"  # the live topic of all stories
 ARTICLE_COLUMNS = (
     "key", "title", "body", "url", "source_name", "language", "published_at", "received_at", "changed_at", "changed_by"
@@ -100,8 +101,9 @@ def apply(readings: Sequence[Reading], release: str) -> None:
     grown, empty = trees.regrow(moved, revision)
     named = recount(grown, empty, revision)
     told = [one.story.pk for one in grown if one.is_told_anew] + [story.pk for story in empty]
-    symbols = Entity.objects.filter(pk__in=named).values_list("symbol", flat=True)
-    broadcast([STORIES, *map(entity_topic, symbols)])
+    if any(timezone.now().timestamp() - one.sketch.published < RECENT for one in current.values()):
+        symbols = Entity.objects.filter(pk__in=named).values_list("symbol", flat=True)
+        broadcast([STORIES, *map(entity_topic, symbols)])
     touch(COLLECTION, map(str, told))
     record_events(scored_events(news, release, revision))
 

@@ -19,7 +19,7 @@ from suite.encoder.fake import FakeEncoder
 from suite.events.envelope import Envelope
 from suite.events.handling import handle_all
 from suite.events.ingestion import ingest
-from suite.events.models import DeadLetter, Event
+from suite.events.models import Event, PendingEvent
 from suite.events.services import replay_events
 from suite.index.models import DocumentChange
 from suite.live.models import Topic
@@ -71,8 +71,14 @@ def test_an_article_is_read_counted_and_told(encoder: FakeEncoder, companies: di
     [scored] = Event.objects.filter(type="finance.sentiment.scored")
     assert scored.data["story_id"] == story.pk
     assert {one["entity"] for one in scored.data["entities"]} == {"HLDN", "NWB"}
-    assert set(Topic.objects.values_list("name", flat=True)) >= {"finance.stories", "finance.entity:HLDN"}
     assert DocumentChange.objects.filter(collection="finance.stories", key=str(story.pk)).exists()
+
+
+def test_pages_hear_of_what_is_new(encoder: FakeEncoder, companies: dict[str, Entity]) -> None:
+    take(article("Northwind Bank posts surprise quarterly loss"))
+    assert not Topic.objects.exists()  # it is of last month
+    take(article(RECALL, published_at=timezone.now().isoformat()))
+    assert set(Topic.objects.values_list("name", flat=True)) == {"finance.stories", "finance.entity:HLDN"}
 
 
 def test_copies_count_once(encoder: FakeEncoder, companies: dict[str, Entity]) -> None:
@@ -252,11 +258,12 @@ def test_an_article_that_names_everybody_is_cut_off(encoder: FakeEncoder, compan
     assert Mention.objects.exclude(entity_id=0).count() == 50
 
 
-def test_a_release_without_the_heads_says_so(companies: dict[str, Entity], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_articles_wait_for_the_heads(companies: dict[str, Entity], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("domains.finance.handlers.active_encoder", lambda: FakeEncoder())
-    monkeypatch.setattr("django.conf.settings.MAX_ATTEMPTS", 1)
     take(article(RECALL))
-    assert "has no head 'sentiment'" in DeadLetter.objects.get().reason
+    [mark] = PendingEvent.objects.all()
+    assert mark.attempts == 0
+    assert "has no head 'sentiment'" in mark.last_error
     assert Article.objects.get().story is None
 
 
