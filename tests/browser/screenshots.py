@@ -170,6 +170,7 @@ def analyst_pictures(browser: Browser, address: str, folder: Path) -> list[str]:
             if page.locator(opener).count():
                 page.locator(opener).first.click()
                 expect(page.locator("#drawer h2").first).to_be_visible()
+                page.wait_for_timeout(300)  # it slides in
                 faults += take(page, folder / f"{title}-{name}.png")
                 page.keyboard.press("Escape")
         if page.locator(".alert.firing").count():

@@ -129,7 +129,7 @@ def figure_words(spec: dict[str, Any], figures: dict[str, Any]) -> tuple[str, st
     counted = f"{stories} stor{'y' if stories == 1 else 'ies'}"
     threshold, side = spec["threshold"], "or more" if spec["comparison"] == "above" else "or less"
     if spec["metric"] == "surge":
-        return counted, f"vs {figures.get('expected', 0):.1f} expected"
+        return counted, f"vs {expected_words(figures['expected'])} expected"
     if spec["metric"] == "volume":
         return counted, f"at {threshold:g} {side}"
     if value is None:
@@ -137,6 +137,11 @@ def figure_words(spec: dict[str, Any], figures: dict[str, Any]) -> tuple[str, st
     if spec["metric"] == "negative_share":
         return f"{value:.0%} negative", f"of {counted}, at {threshold:.0%} {side}"
     return f"{value:+.2f} sentiment".replace("-", "−"), f"of {counted}, at {threshold:+.2f} {side}".replace("-", "−")
+
+
+def expected_words(count: float) -> str:
+    """A number of stories that is hardly ever whole: `4.2`, `17`, `under 0.1`."""
+    return "under 0.1" if count < 0.05 else f"{count:.1f}".removesuffix(".0")
 
 
 def pending_cards(selection: Selection) -> list[AlertCard]:

@@ -11,11 +11,12 @@ from domains.finance.alerting import selectors
 from domains.finance.alerting.rules import MEAN_SENTIMENT, NEGATIVE_SHARE, SURGE
 from domains.finance.alerting.series import MINUTE, Group
 from domains.finance.models import Alert, Mention, Silence, Story
-from domains.finance.pages.alerts import AlertCard, alert_cards
+from domains.finance.pages.alerts import AlertCard, alert_cards, expected_words
 from domains.finance.pages.feed import StoryRow, story_rows
 from domains.finance.pages.lean import Lean, lean_of
 
 MOST_STORIES = 40
+MOST_TOLD = 9.0  # -log10 of the smallest chance that is told as a number
 EVENTS = {
     "pending": "beyond the level, waiting",
     "firing": "fired",
@@ -108,7 +109,9 @@ def facts_of(alert: Alert) -> list[Fact]:
     figures, spec = alert.figures, alert.spec
     facts = [Fact("Stories counted", str(figures["stories"]), f"in {spec['window'] // MINUTE} min")]
     if "expected" in figures:
-        facts.append(Fact("Expected", f"{figures['expected']:.1f}", f"mostly {figures['low']} to {figures['high']}"))
+        facts.append(
+            Fact("Expected", expected_words(figures["expected"]), f"mostly {figures['low']} to {figures['high']}")
+        )
     value = figures["value"]
     if spec["metric"] == SURGE and value is not None:
         facts.append(
@@ -124,6 +127,14 @@ def facts_of(alert: Alert) -> list[Fact]:
     before = selectors.week_before(alert)
     facts.append(Fact("A week before", str(before["stories"]), f"{before['negative']:.1f} negative, same hours"))
     return facts
+
+
+def chance_words(surprise: float) -> str:
+    """A surprise of 3.3 as `1 in 2,000`."""
+    if surprise > MOST_TOLD:
+        return "under 1 in a billion"
+    odds = 10**surprise
+    return f"1 in {round(odds, 1 - len(str(int(odds)))):,.0f}"
 
 
 def timeline(alert: Alert) -> list[Happening]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.http import QueryDict
 from django.utils import timezone
@@ -82,7 +83,7 @@ class Selection:
     @property
     def words(self) -> str:
         """`ACME · earnings`, or nothing where everything is meant."""
-        return " · ".join(filter(None, (self.entity, topic_words(self.topic), self.watch_list)))
+        return " · ".join(filter(None, (self.entity_text, topic_words(self.topic), self.watch_list)))
 
     @property
     def title(self) -> str:
@@ -91,9 +92,10 @@ class Selection:
     def query(self, **changes: str) -> str:
         """The query of an address; parts that are as by default are left out."""
         named = {"list": "watch_list"}
-        new = replace(self, **{named.get(name, name): value for name, value in changes.items()})
+        values: dict[str, Any] = {named.get(name, name): value for name, value in changes.items()}
+        new = replace(self, **values)
         parts = {
-            "entity": new.entity,
+            "entity": new.entity_text,
             "topic": new.topic,
             "list": new.watch_list,
             "window": new.window if new.window != DEFAULT_WINDOW else "",

@@ -55,7 +55,7 @@ class SeriesRow:
     start: datetime
     end: datetime
     stories: int
-    negative: float
+    negative: float | None
     expected: str
     value: float | None
     href: str
@@ -99,7 +99,7 @@ def chosen_series(selection: Selection) -> ChosenSeries:
         "thresholds": [
             {"level": level.rule.threshold, "name": level.rule.name} for level in levels if level.window == window
         ],
-        "spans": spans_of(group, start, end),
+        "spans": [] if selection.unknown_entity else spans_of(group, start, end),
         "unit": UNITS[selection.metric],
         "format": FORMATS[selection.metric],
         "bounds": BOUNDS.get(selection.metric),

@@ -32,6 +32,7 @@ from domains.finance.models import (
     WatchList,
 )
 from domains.finance.pages.alerts import figure_words
+from domains.finance.pages.evidence import chance_words
 from domains.finance.pages.selection import Selection
 from domains.finance.pages.series import span_words
 from domains.finance.tests.articles import article, take
@@ -214,6 +215,7 @@ def test_the_selection_narrows_every_panel(client: Client, news: dict[str, Entit
     assert "Northwind Bank beats" not in panel(client, "feed", topic=topic)
     unknown = client.get("/finance/", {"entity": "Nobody <b>"}).text
     assert "Nobody &lt;b&gt;" in unknown
+    assert "No entity is called" in unknown
     assert "Show every story" in unknown
     assert sum(drawing(unknown)["value"]) == 0
 
@@ -394,6 +396,14 @@ def test_figures_in_words(metric: str, comparison: str, threshold: float, figure
     assert figure_words(spec, figures) == (saw, versus)
 
 
+@pytest.mark.parametrize(
+    ("surprise", "words"),
+    [(0.3, "1 in 2"), (3.3, "1 in 2,000"), (8.99, "1 in 1,000,000,000"), (20.6, "under 1 in a billion")],
+)
+def test_chances_in_words(surprise: float, words: str) -> None:
+    assert chance_words(surprise) == words
+
+
 # Rules ----------------------------------------------------------------------------------------------------------
 
 FIELDS = {
@@ -413,7 +423,7 @@ def test_the_proof_is_the_back_test_of_what_is_being_written(client: Client, new
         "min_stories": 4,
         "window_seconds": 3600,
     }
-    rule = AlertRule(**fields)  # type: ignore[misc]
+    rule = AlertRule(**fields)
     found = back_test(rule_spec(rule), scope_of(rule), end - 30 * DAY, end)
     assert found.count == 1
     assert "It would have fired 1 time" in html
