@@ -50,7 +50,8 @@ def sentfin_entities(path: Path) -> Iterator[dict[str, Any]]:
             names = [name.strip() for name in (row.get("Entity") or "").split(",") if name.strip()]
             symbol = (row.get("Symbol") or "").strip()
             if symbol and names:
-                yield {"symbol": symbol[:60], "name": names[0][:200], "aliases": [name[:200] for name in names]}
+                aliases = [name[:200] for name in names]
+                yield {"symbol": symbol[:60], "name": names[0][:200], "kind": "other", "aliases": aliases}
 
 
 def read_twitter_topics(path: Path, options: LoadOptions) -> Iterator[Record]:
