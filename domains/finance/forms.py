@@ -216,4 +216,6 @@ class RuleForm(PageForm):
     def to_mend(self) -> list[str]:
         """What keeps the rule from being tested, in words."""
         labels = {name: f"{field.label}: " for name, field in self.fields.items()}
-        return [labels.get(name, "") + " ".join(errors) for name, errors in self.errors.items() if name in DECIDE]
+        return [
+            labels.get(name, "") + " ".join(map(str, errors)) for name, errors in self.errors.items() if name in DECIDE
+        ]

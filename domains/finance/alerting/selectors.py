@@ -139,7 +139,7 @@ def timeline(alert: Alert) -> list[dict[str, Any]]:
     ]
 
 
-def rules() -> QuerySet[AlertRule]:
+def rules() -> QuerySet[Any]:
     """Every rule with how it does: `firing`, `pending` and `recent`, its alerts of the last 30 days."""
     since = timezone.now().timestamp() - RECENT
     return AlertRule.objects.select_related("progress", "entity", "watch_list").annotate(
