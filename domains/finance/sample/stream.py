@@ -177,13 +177,12 @@ def live() -> Iterator[tuple[float, dict[str, Any]]]:
             next_burst += LIVE_BURST_EVERY
         else:
             at, number, report = heapq.heappop(waiting)
-            yield at - now, event(f"{run} {number}", None, report)
-            now = at
+            pause, now = at - now, at
+            yield pause, event(f"{run} {number}", datetime.now(UTC) + timedelta(seconds=pause), report, is_timed=False)
 
 
-def event(name: str, time: datetime | None, report: Report) -> dict[str, Any]:
-    """Without a time it is published now."""
-    published = time or datetime.now(UTC)
+def event(name: str, published: datetime, report: Report, *, is_timed: bool = True) -> dict[str, Any]:
+    """The event has a time of its own where it `is_timed`."""
     data = {
         "article_id": name,
         "title": report.title,
@@ -193,7 +192,7 @@ def event(name: str, time: datetime | None, report: Report) -> dict[str, Any]:
         "published_at": published.isoformat(),
     }
     found = {"id": name, "source": SOURCE, "type": "finance.article.published", "data": data}
-    return found | ({"time": published.isoformat()} if time else {})
+    return found | ({"time": published.isoformat()} if is_timed else {})
 
 
 LIVE: dict[str, Callable[[], Iterator[tuple[float, dict[str, Any]]]]] = {"finance.press": live}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count, islice
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ from suite.domain import event_types
 from suite.events.ingestion import checked
 from suite.events.models import ApiKey
 from suite.events.playing import live_streams, merged
+from suite.management.commands.play import Server
 
 
 def steady(name: str, pause: float) -> Any:
@@ -48,6 +53,35 @@ def test_a_server_that_does_not_answer_is_one_line_and_leaves_no_key() -> None:
     with pytest.raises(CommandError, match="does not answer"):
         call_command("play", "--url", "http://127.0.0.1:9", "--speed", "1000")
     assert not ApiKey.objects.exists()
+
+
+def test_a_connection_that_was_closed_in_a_pause_is_opened_again() -> None:
+    taken = []
+
+    class Impatient(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 0.1  # seconds that it waits for the next request on a kept connection
+
+        def do_POST(self) -> None:
+            taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["id"])
+            body = b'{"results": [{"id": "e", "status": "accepted"}]}'
+            self.send_response(202)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Impatient) as server:
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        sender = Server(f"http://127.0.0.1:{server.server_port}", "key")
+        for name in ("one", "two"):
+            assert sender.send({"id": name})["status"] == "accepted"
+            time.sleep(0.5)
+        sender.connection.close()
+        server.shutdown()
+    assert taken == ["one", "two"]
 
 
 @pytest.mark.django_db

@@ -9,7 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from itertools import takewhile
 from typing import Any
 from urllib.parse import urlsplit
@@ -104,11 +104,8 @@ class Server:
         body = json.dumps({"specversion": "1.0", **event})
         for _ in range(MOST_RETRIES):
             try:
-                self.connection.request("POST", self.path, body, self.headers)
-                response = self.connection.getresponse()
-                answer = response.read()
+                response, answer = self.ask(body)
             except (OSError, HTTPException) as error:
-                self.connection.close()
                 raise CommandError(f"{self.url} does not answer ({type(error).__name__}); is `make run` up?") from error
             if response.status not in RETRIED:
                 break
@@ -116,3 +113,17 @@ class Server:
         if response.status != 202:
             raise CommandError(f"{self.url} answered {response.status} {response.reason}")
         return json.loads(answer)["results"][0]
+
+    def ask(self, body: str) -> tuple[HTTPResponse, bytes]:
+        """The response and its body. A kept connection that the server closed in a pause is opened again; an event that
+        it took all the same is a duplicate the second time. Raises `OSError` or `HTTPException`."""
+        was_open = self.connection.sock is not None
+        try:
+            self.connection.request("POST", self.path, body, self.headers)
+            response = self.connection.getresponse()
+            return response, response.read()
+        except (OSError, HTTPException):
+            self.connection.close()
+            if not was_open:
+                raise
+        return self.ask(body)
