@@ -25,13 +25,23 @@ def write_entities(lines: Iterable[Mapping[str, Any]]) -> int:
     Raises `BadEntity`; the lines were checked (`check`), where they are not ours.
     """
     wanted = [(entity_of(line), line.get("aliases") or ()) for line in lines]
+    symbols = sorted({entity.symbol for entity, _ in wanted})
     with transaction.atomic():
-        before = Entity.objects.count()
+        before = ids_of(symbols)
         Entity.objects.bulk_create([entity for entity, _ in wanted], AT_ONCE, ignore_conflicts=True)
-        ids = dict(Entity.objects.values_list("symbol", "id"))
+        ids = ids_of(symbols)
         names = [alias_of(ids[entity.symbol], alias) for entity, aliases in wanted for alias in (entity.name, *aliases)]
         Alias.objects.bulk_create(names, AT_ONCE, ignore_conflicts=True)
-        return Entity.objects.count() - before
+        return len(ids) - len(before)
+
+
+def ids_of(symbols: Sequence[str]) -> dict[str, int]:
+    """{symbol: id} of the entities that are there."""
+    found: dict[str, int] = {}
+    for begin in range(0, len(symbols), AT_ONCE):
+        known = Entity.objects.filter(symbol__in=symbols[begin : begin + AT_ONCE])
+        found |= dict(known.values_list("symbol", "id"))
+    return found
 
 
 def check(line: Mapping[str, Any]) -> None:
