@@ -70,6 +70,12 @@ def new_database(purpose: str) -> Iterator[str]:
             server.execute(drop)
 
 
+def remove_indices(url: str, prefix: str) -> None:
+    """Remove what a test has left in Elasticsearch."""
+    for name in httpx.get(f"{url}/_cat/indices/{prefix}*?h=index").text.split():
+        httpx.delete(f"{url}/{name}")
+
+
 class Process:
     """One real process, its output gathered line by line."""
 
@@ -189,7 +195,7 @@ class Installation:
 
     def key(self) -> str:
         return self.manage(
-            "api-key", "create", f"test-{time.monotonic_ns()}", "--scope", "ingest,recommend,read"
+            "api-key", "create", f"test-{time.monotonic_ns()}", "--scope", "ingest,recommend,suggest,read"
         ).strip()
 
     def post(self, key: str, events: Iterable[Mapping[str, Any]]) -> httpx.Response:

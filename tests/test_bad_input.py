@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.project import Installation, copy_project, wait_until
+from tests.bad_data import ANSWER, ARTICLE, ASKED, MESSAGE, WRONG_DATA
+from tests.project import ROOT, Installation, copy_project, wait_until
 
 JSON = "application/cloudevents-batch+json"
 FLAT_BYTES = 40 * 2**20  # that the process may grow by; the bodies sent to it are fifteen times that
@@ -24,6 +26,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installa
     quick = {"SUITE_RETRY_SECONDS": "0.05", "SUITE_SWEEP_SECONDS": "0.2"}
     installation = Installation(folder / "project", folder / "state", quick)
     installation.up("--no-sample")
+    installation.manage("load", "finance.entities", str(ROOT / "domains" / "finance" / "sample" / "entities.jsonl"))
     yield installation, installation.key()
     installation.end()
 
@@ -74,6 +77,90 @@ def test_a_bad_event_is_named_and_its_neighbours_go_through(running: tuple[Insta
     assert results[1]["field"].split(".")[0] == field
     assert results[1]["reason"]
     assert len(results[1]["reason"]) < 300, "a reason must not repeat what was sent"
+
+
+@pytest.mark.parametrize("wrong", WRONG_DATA)
+def test_bad_data_of_a_domain_is_named_and_its_neighbours_go_through(
+    running: tuple[Installation, str], wrong: str
+) -> None:
+    (kind, data), change, field = WRONG_DATA[wrong]
+    events = [event(f"{wrong} bad", type=kind, data={**data, **change}), event(f"{wrong} after")]
+    answer = send(running, json.dumps(events))
+    assert answer.status_code == 202, answer.text
+    bad, after = answer.json()["results"]
+    assert (bad["status"], bad["field"], after["status"]) == ("rejected", field, "accepted")
+    assert bad["reason"] and len(bad["reason"]) < 300, "a reason must not repeat what was sent"
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_a_bad_request_to_a_domain_is_a_problem_that_names_the_field(
+    running: tuple[Installation, str], asked: str
+) -> None:
+    installation, key = running
+    method, path, body, status, field = ASKED[asked]
+    answer = httpx.request(
+        method,
+        f"{installation.address}/api/{path}",
+        content=None if body is None else json.dumps(body),
+        headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        timeout=60,
+    )
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert field in {"", *(error["field"] for error in answer.json().get("errors", []))}, answer.text
+    assert "Traceback" not in answer.text and len(answer.text) < 3_000, "an answer must not repeat what was sent"
+
+
+def get(running: tuple[Installation, str], path: str) -> Any:
+    installation, key = running
+    answer = httpx.get(f"{installation.address}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_markup_and_many_names_are_text_and_nothing_is_lost(running: tuple[Installation, str]) -> None:
+    """Script in messages, answers and articles, and 10,000 names in one: stored, handled, and their neighbours, too."""
+    installation, _ = running
+    installation.processes[-1].wait_for("Suite is ready")
+    script = "<script>alert(1)</script><img src=x onerror=alert(2)> {{customer.name}} ${7*7} '; DROP TABLE x; --"
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    names = [f"Q{''.join(name)}" for name in itertools.islice(itertools.product(letters, repeat=3), 10_000)]
+    crowd = installation.state / "crowd.jsonl"
+    crowd.write_text("\n".join(json.dumps({"symbol": name.upper(), "name": name}) for name in names))
+    installation.manage("load", "finance.entities", str(crowd))
+    known = ["Orrin", "Halden", "Corvane", "Vantor"]
+    bodies = {
+        "markup": f"<p>{script}</p>",
+        "ten thousand names": " ".join(names),
+        "two thousand sentences": " ".join(f"{known[number % 4]} {number}." for number in range(2_000)),
+        "a crowd that nobody knows": ", ".join(f"Firm{number}" for number in range(5_000)),
+        "plain": "Higher costs push it down.",
+    }
+    articles = [
+        {**ARTICLE[1], "article_id": name, "title": f"<b>{name}</b> {script}", "body": body}
+        for name, body in bodies.items()
+    ]
+    events = [
+        event("markup", type=MESSAGE[0], data={**MESSAGE[1], "conversation_id": "markup", "text": script}),
+        event("markup answer", type=ANSWER[0], data={"answer_id": "markup", "title": script, "text": script}),
+        event("plain", type=MESSAGE[0], data={**MESSAGE[1], "conversation_id": "plain"}),
+        *(event(f"article {data['article_id']}", type=ARTICLE[0], data=data) for data in articles),
+    ]
+    answer = send(running, json.dumps(events))
+    assert {result["status"] for result in answer.json()["results"]} == {"accepted"}, answer.text
+    wait_until(lambda: installation.query("PendingEvent.objects.filter(work='handle').count()") == 0, 120, "handling")
+    dead = "[letter.reason for letter in DeadLetter.objects.exclude(event__type='tally.mark.made')]"
+    assert installation.query(dead) == []
+    assert get(running, "/api/support/conversations/markup")["messages"][0]["text"] == script
+    found = {name: get(running, f"/api/finance/articles/{name}") for name in bodies}
+    assert all(article["story_id"] and article["scores"] for article in found.values())
+    assert not [article for article in found.values() if "<" in article["title"] + article["body"]]
+    entities = {name: {score["entity"] for score in article["scores"]} - {""} for name, article in found.items()}
+    assert entities["two thousand sentences"] == {"ORRN", "HLDN", "CRVN", "VNTR"}
+    assert entities["ten thousand names"] == {name.upper() for name in names[:50]}
+    assert found["ten thousand names"]["note"].endswith("the first 50 are judged")
+    suggestions = "/api/support/conversations/plain/suggestions"
+    wait_until(lambda: get(running, suggestions)["outcome"] != "pending", 60, "an answer")
 
 
 BROKEN = {
