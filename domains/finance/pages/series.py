@@ -15,7 +15,7 @@ from django.utils.http import urlencode
 from domains.finance.alerting.baseline import band, surprise
 from domains.finance.alerting.history import Scope, expected, scope_of, stored_series
 from domains.finance.alerting.rules import MEAN_SENTIMENT, NEGATIVE_SHARE, SURGE, VOLUME
-from domains.finance.alerting.series import EVERYTHING, HOUR, KINDS, MINUTE, PARTS, Group, ceiling, moment, unix
+from domains.finance.alerting.series import EVERYTHING, HOUR, KINDS, MINUTE, PARTS, Group, floor, moment, unix
 from domains.finance.models import Alert, AlertRule
 from domains.finance.pages.selection import Selection, Window, members
 
@@ -80,7 +80,7 @@ def chosen_series(selection: Selection) -> ChosenSeries:
     levels = levels_on(group, selection.metric)
     window = window_of(selection, levels)
     bucket = MINUTE if span.step < HOUR or span.name == "7d" else HOUR
-    end = ceiling(now, bucket)
+    end = floor(now, bucket) + bucket  # of the bucket that now is in
     start = end - span.seconds
     figures = figures_of(selection, group, start, end, now, window, bucket)
     value = value_of(selection.metric, figures)

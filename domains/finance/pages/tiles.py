@@ -12,7 +12,7 @@ from django.utils import timezone
 from domains.finance.alerting.baseline import band, surprise
 from domains.finance.alerting.history import Scope, expected, stored_series
 from domains.finance.alerting.rules import Expectation
-from domains.finance.alerting.series import HOUR, KINDS, MINUTE, PARTS, Group, ceiling, moment, unix
+from domains.finance.alerting.series import HOUR, KINDS, MINUTE, PARTS, Group, floor, moment, unix
 from domains.finance.models import Alert, Bucket, Entity
 from domains.finance.pages.lean import tone
 from domains.finance.pages.selection import Selection, members
@@ -53,7 +53,7 @@ class EntityTile:
 def tiles(selection: Selection) -> list[EntityTile]:
     """The entities that are told most about, those that fire first."""
     window, now = selection.span, unix(timezone.now())
-    end = ceiling(now, window.bucket)
+    end = floor(now, window.bucket) + window.bucket  # of the bucket that now is in
     start = end - window.seconds
     firing = set(Alert.objects.filter(state=Alert.FIRING).exclude(entity=None).values_list("entity_id", flat=True))
     ids = busiest(selection, start, end, firing)
@@ -102,7 +102,7 @@ class Bands:
 
 def lately_unusual(groups: Sequence[Group], now: int, expectation: Expectation) -> np.ndarray:
     """(groups,) whether the stories of the last hour are more than chance explains."""
-    end = ceiling(now, MINUTE)
+    end = floor(now, MINUTE) + MINUTE
     counts = stored_series(Scope.of_groups(groups), end - HOUR, end, MINUTE).part(groups).stories.sum(axis=1)
     count, size = expectation.window(HOUR, np.array([now]))
     return (surprise(counts, count[:, 0], size[:, 0]) >= UNUSUAL) & (counts >= FEW)

@@ -182,6 +182,17 @@ def test_the_series_counts_stories_once_and_knows_what_of_them_is_negative(
     assert drawing(panel(client, "series", entity="HLDN", metric="surge"))["value"][-1] > 2
 
 
+@pytest.mark.parametrize("window", ["1h", "1d", "7d", "30d"])
+def test_the_first_second_of_a_day_is_counted(
+    client: Client, companies: dict[str, Entity], encoder: object, monkeypatch: pytest.MonkeyPatch, window: str
+) -> None:
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    take(article(BAD[0], published_at=midnight.isoformat()))
+    monkeypatch.setattr("django.utils.timezone.now", lambda: midnight)
+    assert "1 story" in tile_of(panel(client, "tiles", window=window), "HLDN")
+    assert drawing(panel(client, "series", window=window, entity="HLDN"))["value"][-1] == 1
+
+
 def test_a_rule_on_the_figure_gives_its_window_and_level(client: Client, alert: Alert) -> None:
     drawn = drawing(panel(client, "series", entity="HLDN", metric="negative_share", window="1d"))
     assert drawn["reach"] == 3600
