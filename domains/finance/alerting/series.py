@@ -1,4 +1,4 @@
-"""Buckets as dense arrays. Buckets are sparse rows, no row is zero; what judges them wants a row of cells for each
+"""Buckets as dense arrays. Buckets are sparse rows; what judges them wants a row of cells for each
 group, a cell a minute. Pure: rows come in as plain values, wherever they were stored.
 
 Sums of probabilities are kept as whole numbers, so that a window's sum is the same whatever it was computed from: the

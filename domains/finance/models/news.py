@@ -248,7 +248,8 @@ class Mention(models.Model):
 
 
 class Bucket(models.Model):
-    """Stories by when they were first published. Sparse: no row is zero.
+    """Stories by when they were first published. Sparse: where nothing was published there is no row. One that fell to
+    zero, as its stories turned out to be older, stays: its revision tells the evaluator of the change.
 
     `negative`, `neutral` and `positive` are expected counts: sums of calibrated probabilities over the stories.
     """
