@@ -16,7 +16,7 @@ from domains.commerce.documents import document_key
 from domains.commerce.models import Interaction, Item
 from domains.commerce.plain_records import encoded_text, interaction_row
 from domains.commerce.recommender.log import KINDS, InteractionLog
-from suite.releases.training_data import NEXT_ITEM, PAIR, Record, TaskExamples, TrainingData
+from suite.releases.training_data import NEXT_ITEM, PAIR, Record, TaskExamples, TrainingData, Unlabelled
 
 INTERACTIONS, ITEMS = "commerce.interactions", "commerce.items"
 PROFILE = 3  # newest items that describe a person
@@ -106,4 +106,8 @@ def interaction_rows() -> Iterator[Record]:
         }
 
 
-TRAINING_DATA = TrainingData(tasks=tasks, rows={ITEMS: item_rows, INTERACTIONS: interaction_rows})
+TRAINING_DATA = TrainingData(
+    tasks=tasks,
+    rows={ITEMS: item_rows, INTERACTIONS: interaction_rows},
+    texts={ITEMS: Unlabelled(encoded_text, item_rows)},
+)

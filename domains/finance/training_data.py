@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
-from domains.finance.models import LabelledText
+from domains.finance.models import Article, LabelledText
 from domains.finance.news.scoring import LEANINGS
 from domains.finance.sample.press import Phrase, Piece, companies, phrases, write
 from suite.releases.heads import Examples
@@ -20,6 +20,7 @@ from suite.releases.training_data import (
     Record,
     TaskExamples,
     TrainingData,
+    Unlabelled,
     is_held_out,
     mark_entity,
 )
@@ -134,4 +135,17 @@ def labelled(kind: str) -> Iterator[Record]:
         yield {"text": text, "label": label} | ({"entity": entity} if entity else {})
 
 
-TRAINING_DATA = TrainingData(tasks, rows={SENTIMENT_RECORDS: sentiment_rows, TOPIC_RECORDS: topic_rows})
+def article_rows() -> Iterator[Record]:
+    yield from Article.objects.order_by("pk").values("title", "body").iterator(chunk_size=2_000)
+
+
+def article_text(record: Record) -> str:
+    """Headline and body, as they are scored."""
+    return f"{record['title']}\n{record.get('body') or ''}".strip()
+
+
+TRAINING_DATA = TrainingData(
+    tasks,
+    rows={SENTIMENT_RECORDS: sentiment_rows, TOPIC_RECORDS: topic_rows},
+    texts={"finance.articles": Unlabelled(article_text, article_rows)},
+)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from domains.support.documents import is_sought
-from domains.support.models import Answer, Feedback, Suggestion
+from domains.support.models import Answer, Feedback, Message, Suggestion
 from domains.support.sample.files import sample_answers, sample_questions
 from suite.index.text import tokens
 from suite.releases.heads import Examples, LabelledText
@@ -23,6 +23,7 @@ from suite.releases.training_data import (
     Record,
     TaskExamples,
     TrainingData,
+    Unlabelled,
     is_held_out,
 )
 
@@ -173,6 +174,13 @@ def pair_records() -> Iterator[Record]:
 TAKEN = (Feedback.Kind.ACCEPTED, Feedback.Kind.EDITED)
 
 
+def message_records() -> Iterator[Record]:
+    """What customers wrote, masked."""
+    written = Message.objects.filter(author=Message.Author.CUSTOMER).order_by("pk")
+    for text in written.values_list("masked_text", flat=True).iterator(chunk_size=2_000):
+        yield {"text": text}
+
+
 def text_of(row: Suggestion) -> str:
     """What the encoder reads of a suggestion's source."""
     if row.answer:
@@ -187,6 +195,10 @@ TRAINING_DATA = TrainingData(
         "support.questions": question_records,
         "support.pairs": pair_records,
         "support.intents": lambda: iter(()),  # no rows of its own say what a question is about
+    },
+    texts={
+        "support.answers": Unlabelled(document_text, answer_records),
+        "support.questions": Unlabelled(lambda record: str(record["text"]), message_records),
     },
 )
 

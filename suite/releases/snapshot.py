@@ -10,18 +10,21 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from suite.domain import Domain, DomainError, domains
 from suite.formats import FormatError, Problem, read_records
-from suite.releases.training_data import CLASSIFICATION, PAIR, Record, TaskExamples, TrainingData
+from suite.releases.training_data import CLASSIFICATION, PAIR, Record, TaskExamples, TrainingData, Unlabelled
 
 SHOWN_PROBLEMS = 5  # bad lines of a file that are told one by one
 CONTRADICTORY = 0.05  # share of the inputs that may bear two labels; they are left out, and more is an error
 LEAST_VALIDATION = 2
 MAX_REASON = 200  # characters
 LENT = 5  # one in so many training examples, where the data has too few for validation
+
+Made = TypeVar("Made")
 
 
 class SnapshotError(Exception):
@@ -126,20 +129,25 @@ def usable(
         known = ", ".join(sorted(provided)) or "none"
         raise SnapshotError(f"{source.name}: nothing learns from this format; there are: {known}")
     given = provided[source.name][1]
+    yield from readable(source.path, lambda line, record: problem_of(given, source.name, line, record) or record, tell)
+
+
+def readable(path: Path, make: Callable[[int, Record], Made | Problem], tell: Callable[[str], None]) -> Iterator[Made]:
+    """What `make(line, record)` makes of a file; its problems, and the file's, are told. Raises `SnapshotError`."""
     bad = good = 0
-    for found in lines_of(source.path):
-        problem = found if isinstance(found, Problem) else problem_of(given, source.name, *found)
-        if problem is None:
+    for found in lines_of(path):
+        made = found if isinstance(found, Problem) else make(*found)
+        if not isinstance(made, Problem):
             good += 1
-            yield found[1]  # type: ignore[index]
+            yield made
             continue
         bad += 1
         if bad <= SHOWN_PROBLEMS:
-            tell(f"{source.path} line {problem.line}: {problem.reason}")
+            tell(f"{path} line {made.line}: {made.reason}")
     if bad > SHOWN_PROBLEMS:
-        tell(f"{source.path}: {bad:,} bad lines in all")
+        tell(f"{path}: {bad:,} bad lines in all")
     if not good:
-        raise SnapshotError(f"{source.path}: holds no record that can be used")
+        raise SnapshotError(f"{path}: holds no record that can be used")
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Problem]:
@@ -168,6 +176,31 @@ def with_validation(tasks: Iterable[TaskExamples], apart: Iterable[TaskExamples]
     for task in tasks:
         given = held.get((task.name, task.kind, task.head))
         yield replace(task, train=[*task.train, *task.validation], validation=given) if given else task
+
+
+# Texts without labels ----------------------------------------------------------------------------------------
+def unlabelled(data: Sequence[Source], *, with_rows: bool, tell: Callable[[str], None]) -> Iterator[str]:
+    """The texts of files, and of the domains' own rows where there are no files or `with_rows`, for pretraining.
+    Raises `SnapshotError`."""
+    formats = {name: given for _, one in providers().values() for name, given in one.texts.items()}
+    for source in data:
+        if source.name not in formats:
+            known = ", ".join(sorted(formats)) or "none"
+            raise SnapshotError(f"{source.name}: no texts are read from this format; there are: {known}")
+    for source in data:
+        yield from readable(source.path, partial(text_of, formats[source.name]), tell)
+    if with_rows or not data:
+        for given in formats.values():
+            yield from (given.text(record) for record in given.rows())
+
+
+def text_of(given: Unlabelled, line: int, record: Record) -> str | Problem:
+    try:
+        return given.text(record)
+    except KeyError as error:
+        return Problem(line, f"field {error.args[0]} is required")
+    except (TypeError, AttributeError, ValueError) as error:
+        return Problem(line, f"is not of this format ({type(error).__name__})")
 
 
 # Cleaning ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -46,8 +47,9 @@ def train(
     data for, too, on the examples that they declare. Goes on from what a run of the same examples and configuration
     left in `folder`. Raises `SnapshotError`, `TrainingError`, `CheckpointError`, and what `report` raises."""
     plans = head_plans(snapshot.tasks, has_other_heads=has_other_heads)
-    say(f"Loading {settings.ENCODER}")
-    encoder = Encoder.load(settings.ENCODER, threads=settings.ENCODER_THREADS)
+    body = config.body or settings.ENCODER
+    say(f"Loading {body}")
+    encoder = Encoder.load(body, threads=settings.ENCODER_THREADS)
     if config.epochs:
         count = sum(len(task.train) for task in snapshot.tasks)
         say(f"Tuning the body on {count:,} examples of {len(snapshot.tasks)} tasks")
@@ -61,9 +63,13 @@ def train(
 
 
 def digest(snapshot: Snapshot, config: TrainingConfig) -> str:
-    """16 hex digits of what a run comes from: the same ones can go on from each other's checkpoints."""
-    text = json.dumps([snapshot.digest, config.as_dict(), settings.ENCODER])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """What a run comes from: the same ones can go on from each other's checkpoints."""
+    return digest_of([snapshot.digest, config.as_dict(), settings.ENCODER])
+
+
+def digest_of(parts: list[Any]) -> str:
+    """16 hex digits of plain data."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def head_plans(tasks: Iterable[TaskExamples], *, has_other_heads: bool) -> list[HeadPlan]:

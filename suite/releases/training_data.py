@@ -44,14 +44,23 @@ class TaskExamples:
 
 
 @dataclass(frozen=True, slots=True)
+class Unlabelled:
+    """Texts of one format that nobody labelled: `text(record)` as the encoder reads it, and the domain's own rows."""
+
+    text: Callable[[Record], str]
+    rows: Callable[[], Iterator[Record]]
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingData:
     """`tasks({format: records})` makes the domain's tasks of those of its formats that are there; it splits them.
 
-    `rows` says how the domain's own rows are read in each format.
+    `rows` says how the domain's own rows are read in each format. `texts` are the formats that pretraining reads.
     """
 
     tasks: Callable[[Mapping[str, Sequence[Record]]], list[TaskExamples]]
     rows: Mapping[str, Callable[[], Iterator[Record]]]
+    texts: Mapping[str, Unlabelled] = field(default_factory=dict)
 
 
 def is_held_out(text: str, share: float = HELD_OUT) -> bool:

@@ -80,13 +80,14 @@ def test_a_configuration_is_read_from_json_and_toml(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"epoch": 2}', "a.json: epoch is not a field; the fields are epochs, minutes"),
+        ('{"epoch": 2}', "a.json: epoch is not a field; the fields are body, epochs, minutes"),
         ('{"batch_size": 1}', "batch_size must be from 2 to 4096, not 1"),
         ('{"batch_size": 8.5}', "batch_size must be a whole number"),
         ('{"learning_rate": "fast"}', "learning_rate must be a number"),
         ('{"learning_rate": true}', "learning_rate must be a number"),
         ('{"learning_rate": NaN}', "learning_rate must be from 0 to 1, not nan"),
         ('{"precision": "int8"}', "precision must be one of auto, bfloat16, float32"),
+        ('{"body": 3}', "body must be a text: a folder or a name"),
         ('{"is_embedding_trained": 1}', "is_embedding_trained must be true or false"),
         ("[]", "must hold an object"),
         ("{", "is not JSON"),

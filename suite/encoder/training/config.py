@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ class ConfigError(ValueError):
 class TrainingConfig:
     """Defaults are for a body of some 20 million parameters on two CPU cores."""
 
+    body: str = ""  # what is tuned: a checkpoint folder, or a name; left out, it is SUITE_ENCODER
     epochs: float = 3.0  # times that the examples are gone through, all tasks together; 0: the body stays as it is
     minutes: float = 40.0  # the rates decay so that training ends by then at the latest; 0: no limit
     seed: int = 0
@@ -58,17 +59,19 @@ class TrainingConfig:
                 raise ConfigError(f"{name} must be from {low:g} to {high:g}, not {value:g}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        if not isinstance(self.body, str):
+            raise ConfigError("body must be a text: a folder or a name")
         if not isinstance(self.is_embedding_trained, bool):
             raise ConfigError("is_embedding_trained must be true or false")
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> TrainingConfig:
-        """Raises `ConfigError`, also for a field that is not known."""
+    def from_mapping(cls, values: Mapping[str, Any], default: TrainingConfig | None = None) -> TrainingConfig:
+        """The default with these values. Raises `ConfigError`, also for a field that is not known."""
         known = [field.name for field in fields(cls)]
         for name in values:
             if name not in known:
                 raise ConfigError(f"{name} is not a field; the fields are {', '.join(known)}")
-        return cls(**values)
+        return replace(default or cls(), **values)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -104,8 +107,8 @@ LIMITS = {
 }
 
 
-def read_config(path: Path) -> TrainingConfig:
-    """The configuration in a `.json` or `.toml` file. Raises `ConfigError`."""
+def read_config(path: Path, default: TrainingConfig | None = None) -> TrainingConfig:
+    """The configuration in a `.json` or `.toml` file, over the default. Raises `ConfigError`."""
     parsers = {".json": json.loads, ".toml": tomllib.loads}
     if path.suffix not in parsers:
         raise ConfigError(f"{path}: the name must end in .json or .toml")
@@ -118,6 +121,6 @@ def read_config(path: Path) -> TrainingConfig:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold an object of fields")
     try:
-        return TrainingConfig.from_mapping(values)
+        return TrainingConfig.from_mapping(values, default)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

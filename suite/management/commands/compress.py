@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.training.tasks import TrainingError
-from suite.management.commands.train import source
 from suite.management.promoting import Teller
+from suite.management.training import source
 from suite.releases import selectors, snapshot
 from suite.releases.compression import compress
 from suite.releases.runtime import NoRelease

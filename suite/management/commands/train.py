@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from argparse import SUPPRESS, RawDescriptionHelpFormatter
+from argparse import SUPPRESS
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from suite.encoder import checkpoint
-from suite.encoder.checkpoint import CheckpointError
-from suite.encoder.training.config import ConfigError, TrainingConfig, read_config
-from suite.encoder.training.loop import Progress
-from suite.encoder.training.tasks import TrainingError
+from suite.encoder.training.config import TrainingConfig
+from suite.management.plain import PlainCommand
 from suite.management.promoting import Teller
+from suite.management.training import (
+    FILES,
+    ProgressTeller,
+    add_config,
+    clear_errors,
+    config_of,
+    source,
+    working_folder,
+)
 from suite.releases import processes, runs, selectors, services, snapshot
 from suite.releases.models import TrainingRun
-from suite.releases.snapshot import SnapshotError, Source
 from suite.releases.training import train
 
-TELL_SECONDS = 5.0  # between two lines of progress
 POLL_SECONDS = 1.0
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Train on records of plain formats, or on the applications' own rows where no --data is given: tune the body,\n"
         "fit, calibrate and measure the heads. With --output the release is left in that folder and nothing else\n"
@@ -39,15 +42,13 @@ class Command(BaseCommand):
         "  manage.py evaluate finance.sentiment --data held_out.jsonl --release trained"
     )
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
-
     def add_arguments(self, parser: CommandParser) -> None:
-        files: dict[str, Any] = {"type": source, "action": "append", "default": [], "metavar": "NAME=FILE"}
-        parser.add_argument("--data", help="records to learn from", **files)
-        parser.add_argument("--validation", help="records to validate on, instead of a part of --data", **files)
+        parser.add_argument("--data", type=source, help="records to learn from", **FILES)
+        parser.add_argument(
+            "--validation", type=source, help="records to validate on, instead of a part of --data", **FILES
+        )
         parser.add_argument("--rows", action="store_true", help="learn from the applications' own rows beside --data")
-        parser.add_argument("--config", type=Path, metavar="FILE", help="JSON or TOML; docs/training.md has the fields")
+        add_config(parser)
         parser.add_argument("--output", type=Path, metavar="DIR", help="leave the release in this folder only")
         parser.add_argument("--json", action="store_true", help="print the release as one JSON object")
         parser.add_argument("--requested", action="store_true", help=SUPPRESS)  # what workers start, for runs of rows
@@ -58,15 +59,11 @@ class Command(BaseCommand):
             processes.end_with_parent()
             runs.carry_out_requested()
             return
-        try:
-            config = read_config(options["config"]) if options["config"] else TrainingConfig()
+        with clear_errors():
+            config = config_of(options, TrainingConfig())
             answer = (
                 self.to_folder(options, config, teller) if options["output"] else self.as_run(options, config, teller)
             )
-        except (ConfigError, SnapshotError, TrainingError, CheckpointError) as error:
-            raise CommandError(str(error)) from error
-        except OSError as error:
-            raise CommandError(f"{error.filename}: {error.strerror}") from error
         if options["json"]:
             self.stdout.write(json.dumps(answer))
             return
@@ -76,17 +73,14 @@ class Command(BaseCommand):
 
     def to_folder(self, options: dict[str, Any], config: TrainingConfig, teller: Teller) -> dict[str, Any]:
         output: Path = options["output"]
-        if output.exists() and not is_replaceable(output):
-            raise CommandError(f"{output}: is there already and is no release; name an empty or a new folder")
-        taken = snapshot.take(options["data"], options["validation"], with_rows=options["rows"])
-        for note in taken.notes:
-            teller.say(note)
-        folder = output.absolute().with_name(f".{output.name}.training")  # kept until the run is finished
-        trained = train(
-            taken, config, folder, has_other_heads=False, say=teller.say, report=ProgressTeller(teller).report
-        )
-        trained.encoder.save(output, trained.metrics)
-        shutil.rmtree(folder, ignore_errors=True)
+        with working_folder(output) as folder:
+            taken = snapshot.take(options["data"], options["validation"], with_rows=options["rows"])
+            for note in taken.notes:
+                teller.say(note)
+            trained = train(
+                taken, config, folder, has_other_heads=False, say=teller.say, report=ProgressTeller(teller).report
+            )
+            trained.encoder.save(output, trained.metrics)
         return {"release": trained.encoder.fingerprint, "folder": str(output), "metrics": trained.metrics}
 
     def as_run(self, options: dict[str, Any], config: TrainingConfig, teller: Teller) -> dict[str, Any]:
@@ -111,36 +105,7 @@ class Command(BaseCommand):
         return made | {"run": run.pk, "comparison": run.release.comparison}
 
 
-class ProgressTeller:
-    """A line of progress now and then."""
-
-    def __init__(self, teller: Teller) -> None:
-        self.teller = teller
-        self.told_at = time.monotonic()
-
-    def report(self, progress: Progress) -> None:
-        if time.monotonic() - self.told_at < TELL_SECONDS:
-            return
-        self.told_at = time.monotonic()
-        losses = ", ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-        self.teller.say(
-            f"Batch {progress.batch:,} of {progress.batches:,}, {progress.examples_a_second:,.0f} examples/s, "
-            f"{progress.seconds_left / 60:.1f} minutes left; losses: {losses}"
-        )
-
-
 def changed(config: TrainingConfig) -> dict[str, Any]:
     """The fields that are not the default."""
     default = asdict(TrainingConfig())
     return {name: value for name, value in config.as_dict().items() if value != default[name]}
-
-
-def source(text: str) -> Source:
-    name, separator, path = text.partition("=")
-    if not separator or not name or not path:
-        raise ValueError
-    return Source(name, Path(path))
-
-
-def is_replaceable(folder: Path) -> bool:
-    return folder.is_dir() and (checkpoint.is_checkpoint(folder) or not any(folder.iterdir()))

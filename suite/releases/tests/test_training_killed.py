@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from django.conf import settings as django_settings
 
 from suite.releases import selectors, services
 from suite.releases.models import TrainingRun
@@ -62,3 +65,38 @@ def test_a_run_whose_process_is_killed_ends_with_the_metric_it_would_have_had(bo
     )
     for name in ("macro_f1", "ece"):
         assert killed.release.metrics["mood"][name] == pytest.approx(whole.release.metrics["mood"][name], abs=0.03)
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain"])
+def test_a_command_that_was_killed_goes_on_when_it_is_given_again(command, bodies, tmp_path):
+    names = {"train": "finance.sentiment", "pretrain": "finance.articles"}
+    leanings = {"bad": "negative", "fine": "neutral", "good": "positive"}
+    lines = [one | {"label": leanings[one["label"]], "title": one["text"]} for one in records(400)]
+    data = write(tmp_path / "lines.jsonl", lines)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(CONFIG | {"epochs": 12}))
+    arguments = [command, "--data", f"{names[command]}={data}", "--config", str(config), "--output", "out"]
+    mine = {"SUITE_ENCODER": str(bodies[0]), "SUITE_ENCODER_THREADS": "1"}
+    manage = [sys.executable, str(Path(django_settings.BASE_DIR) / "manage.py"), *arguments]
+
+    def batches(*, is_killed: bool) -> list[int]:
+        """Those that a line told of; the process is killed a second after the first one."""
+        told: list[int] = []
+        with subprocess.Popen(
+            manage, env=environment() | mine, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.startswith("Batch "):
+                    told.append(int(line.split()[1].replace(",", "")))
+                    if is_killed:
+                        time.sleep(1)
+                        process.kill()
+        assert process.returncode == (-9 if is_killed else 0)
+        return told
+
+    assert batches(is_killed=True)[0] == 1
+    folder = tmp_path / ".out.training"
+    assert folder.is_dir() and not (tmp_path / "out").exists()
+    assert batches(is_killed=False)[0] > 1
+    assert (tmp_path / "out" / "encoder.json").is_file() and not folder.exists()

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from suite.encoder import checkpoint
+from suite.encoder.model import Encoder
+from suite.releases import snapshot
+from suite.releases.tests.test_training import FROZEN, SHOP, records, write
+from suite.releases.tests.test_training import shop as shop
+from suite.releases.training_data import TrainingData, Unlabelled
+
+pytestmark = pytest.mark.django_db
+CONFIG = {"epochs": 1, "batch_size": 16, "evaluations": 2, "precision": "float32"}
+
+
+def text_of(record) -> str:
+    return record["text"].strip()
+
+
+@pytest.fixture
+def stories(shop, monkeypatch) -> list[dict[str, str]]:
+    """The shop's own unlabelled rows, to be filled in; its moods are labelled as before."""
+    rows: list[dict[str, str]] = []
+    provided = dict(snapshot.providers())
+    tasks, labelled = provided["shop.moods"][1].tasks, provided["shop.moods"][1].rows
+    given = TrainingData(tasks, labelled, {"shop.stories": Unlabelled(text_of, partial(iter, rows))})
+    monkeypatch.setattr(snapshot, "providers", lambda: dict.fromkeys(labelled, (SHOP, given)))
+    return rows
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    return tmp_path / "config.json"
+
+
+def pretrain(*arguments: str) -> None:
+    call_command("pretrain", *arguments, verbosity=0)
+
+
+def test_a_body_that_has_read_is_what_training_tunes(stories, config, tmp_path, capsys):
+    data, out = write(tmp_path / "stories.jsonl", records(300)), tmp_path / "out"
+    pretrain("--data", f"shop.stories={data}", "--config", str(config), "--output", str(out), "--json")
+    made = json.loads(capsys.readouterr().out)
+    assert made == {"folder": str(out), "fingerprint": checkpoint.read(out).fingerprint, "guessed": made["guessed"]}
+    arguments = ["--data", f"shop.moods={data}", "--config", str(FROZEN), "--output", str(tmp_path / "trained")]
+    call_command("train", *arguments, "--body", str(out), verbosity=0)
+    trained, read = (Encoder.load(str(folder), threads=1).model.state_dict() for folder in (tmp_path / "trained", out))
+    assert all((trained[name] == tensor).all() for name, tensor in read.items())  # FROZEN tunes nothing
+
+
+def test_the_applications_own_texts_are_read(stories, config, tmp_path):
+    stories += records(300)
+    pretrain("--config", str(config), "--output", str(tmp_path / "out"))
+    assert checkpoint.is_checkpoint(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--data", "shop.moods=stories.jsonl"],
+            "shop.moods: no texts are read from this format; there are: shop.stor",
+        ),
+        (["--data", "shop.stories=nowhere.jsonl"], "nowhere.jsonl: No such file or directory"),
+        (["--data", "shop.stories=bad.jsonl"], "bad.jsonl: holds no record that can be used"),
+        (["--data", "shop.stories=few.jsonl"], "there are 3 different texts to read, 40 at least are needed"),
+        ([], "there are 0 different texts to read, 40 at least are needed"),
+        (["--body", "./nowhere", "--data", "shop.stories=few.jsonl"], "nowhere: there is no such folder"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(stories, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "bad.jsonl", [{"text": 3}, {"title": "x"}])
+    write(tmp_path / "few.jsonl", [{"text": f"text {number}"} for number in range(3)])
+    with pytest.raises(CommandError, match=message) as raised:
+        pretrain(*arguments, "--output", "out")
+    assert raised.value.returncode == 1 and "\n" not in str(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_domains_name_texts_that_can_be_read(db):
+    formats = {name: given for _, one in snapshot.providers().values() for name, given in one.texts.items()}
+    assert formats.keys() == {"commerce.items", "finance.articles", "support.answers", "support.questions"}
+    record = {"title": "A tent", "text": "It is dry.", "body": "It is dry.", "description": "It is dry."}
+    for given in formats.values():
+        assert "It is dry." in given.text(record)
+        assert list(given.rows()) == []
