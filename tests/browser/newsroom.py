@@ -12,7 +12,8 @@ import httpx
 from tests.browser.shop import Shop
 from tests.project import wait_until
 
-BURST_SECONDS = 20  # of a minute, in which a burst begins: all of it is then read before the minute is decided
+# Seconds of a minute between which a burst begins: all of it is read before the minute is decided, soon after.
+BURST = 25, 40
 
 
 def add_company(shop: Shop, symbol: str, name: str) -> None:
@@ -51,6 +52,7 @@ def feed(shop: Shop) -> str:
     return httpx.get(f"{shop.address}/finance/parts/feed/", timeout=30).text
 
 
-def wait_for_a_young_minute() -> None:
-    while time.time() % 60 > BURST_SECONDS:
+def wait_for_the_middle_of_a_minute() -> None:
+    first, last = BURST
+    while not first <= time.time() % 60 <= last:
         time.sleep(0.5)

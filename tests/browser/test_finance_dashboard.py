@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
-from tests.browser.newsroom import add_company, bad_news, publish, wait_for_a_young_minute
+from tests.browser.newsroom import add_company, bad_news, publish, wait_for_the_middle_of_a_minute
 from tests.browser.shop import Shop
 
 Window = Callable[..., Page]
@@ -54,7 +54,7 @@ def test_a_burst_of_bad_news_becomes_an_alert_that_two_people_agree_on(window: W
     ann.wait_for_timeout(1500)
     assert asked == []  # nothing is polled
 
-    wait_for_a_young_minute()
+    wait_for_the_middle_of_a_minute()
     publish(shop, key, bad_news("Marble Motors"))
     expect(ann.locator("#tile-MRBL")).to_contain_text("8 stories")
 
