@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Template
 from django.test import Client
-from django.urls import path
+from django.urls import get_resolver, path, reverse
 from django.utils import timezone
 
 from suite import dashboard, urls
 from suite.dashboard import BAD, GOOD, WARN, Figure
+from suite.domain import domains
 from suite.events.models import DeadLetter, Event, HandledBatch, PendingEvent
 
 pytestmark = pytest.mark.django_db
@@ -41,9 +44,59 @@ def event(number: int) -> Event:
 
 def test_the_first_page_leads_to_everything(client: Client) -> None:
     html = client.get("/").text
-    for address in ("/commerce/", "/admin/", "/api/docs", "/health/ready"):
+    for address in ("/commerce/", "/support/", "/finance/", "/admin/", "/api/docs", "/health/ready"):
         assert f'href="{address}"' in html
     assert 'href="#main"' in html  # the skip link
+
+
+def addresses() -> Iterator[tuple[str, str]]:
+    """(name, address) of every page of every domain; where it is of one thing, of one that there is not."""
+    unknown = {"key": "999", "uid": "none", "token": "none", "name": "none"}
+    for label in domains():
+        for name, found in get_resolver().namespace_dict[label][1].reverse_dict.items():
+            if isinstance(name, str):
+                arguments = found[0][0][1]
+                yield f"{label}:{name}", reverse(f"{label}:{name}", kwargs={each: unknown[each] for each in arguments})
+
+
+ADDRESSES = dict(addresses())
+FOR_EVERYBODY = {"support:chat", "support:chat-with", "support:chat-news"}  # and all of commerce
+
+
+def test_every_domain_has_pages() -> None:
+    assert {"commerce", "support", "finance"} <= {name.split(":")[0] for name in ADDRESSES}
+
+
+@pytest.mark.parametrize("name", [name for name in ADDRESSES if not name.startswith("commerce:")])
+def test_a_page_of_people_who_work_here_wants_a_log_in(client: Client, django_user_model: Any, name: str) -> None:
+    """Who is not logged in goes there and comes back, htmx is told where to go; a stranger with a log-in is refused."""
+    address = ADDRESSES[name]
+    answer = client.get(address)
+    if name in FOR_EVERYBODY:
+        assert answer.status_code in {200, 404}
+        return
+    if answer.status_code == 405:
+        answer = client.post(address)
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("/admin/login/?next=/")
+    method = client.get if client.get(address).status_code != 405 else client.post
+    fragment = method(address, headers={"HX-Request": "true", "HX-Current-URL": "http://testserver/here"})
+    assert (fragment.status_code, fragment.content) == (204, b"")
+    assert fragment.headers["HX-Redirect"].startswith("/admin/login/?next=")
+    client.force_login(django_user_model.objects.create_user("stranger"))
+    assert method(address).status_code == 403
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_a_page_answers_where_nothing_is_there_yet(client: Client, django_user_model: Any, name: str) -> None:
+    """An empty installation: every page says so, and what is not there is not found. Nothing of Django's own shows."""
+    client.force_login(django_user_model.objects.create(username="everything", is_superuser=True, is_staff=True))
+    answer = client.get(ADDRESSES[name])
+    assert answer.status_code in {200, 204, 302, 404, 405, 422}, answer.text
+    is_of_one_thing = any(unknown in ADDRESSES[name] for unknown in ("999", "none"))
+    assert answer.status_code != 404 or is_of_one_thing
+    for word in ("Traceback", "DEBUG = True", "DoesNotExist", "{%"):
+        assert word not in answer.text
 
 
 def test_an_unknown_address_is_a_page_for_people_and_a_problem_for_programs(client: Client) -> None:
