@@ -23,6 +23,7 @@ from tests.project import Installation, wait_until
 
 ROUNDS = 10  # of killing
 BATCH = 20
+SHORT_LEASES = {"SUITE_LEASE_SECONDS": "2", "SUITE_SWEEP_SECONDS": "0.5", "SUITE_PRIVATE_NETWORKS": "127.0.0.0/8"}
 BURST = 8  # stories about one company
 COMPANIES = ("Northwind Bank", "Halden Motors", "Corvane Pharma")
 ANSWERS = Path("domains", "support", "sample", "answers.jsonl")

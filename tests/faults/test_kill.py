@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.load import ROUNDS, Load, Sender, check_effects, marks, once_each
+from tests.faults.load import BATCH, ROUNDS, SHORT_LEASES, Load, Sender, check_effects, marks, once_each
 from tests.project import SERVICES, Installation, Process, copy_project, new_database, remove_indices
 
 PREFIX = "suite-faults"
-SHORT_LEASES = {"SUITE_LEASE_SECONDS": "2", "SUITE_SWEEP_SECONDS": "0.5", "SUITE_PRIVATE_NETWORKS": "127.0.0.0/8"}
 
 
 @pytest.mark.faults

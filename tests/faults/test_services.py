@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.test_kill import SHORT_LEASES, Sender, check_effects
-from tests.project import SERVICES, Installation, copy_project, new_database, wait_until
-from tests.test_two_stacks import remove_indices
+from tests.faults.load import SHORT_LEASES, Sender, check_effects, marks
+from tests.project import SERVICES, Installation, copy_project, new_database, remove_indices, wait_until
 
 PREFIX = "suite-faults"
 NAMES = {"rabbitmq": "rabbitmq", "elasticsearch": "elasticsearch", "postgresql": "postgres"}
@@ -53,7 +52,7 @@ def test_a_killed_service_costs_nothing_that_was_accepted(tmp_path: Path, name: 
 def kill_under_load(installation: Installation, name: str) -> None:
     key = installation.key()
     assert installation.post(key, map(item, range(20))).status_code == 202
-    sender = Sender(installation, key)
+    sender = Sender(installation, key, marks())
     sender.start()
     time.sleep(3)
     service("down", "--kill", name)
@@ -70,8 +69,8 @@ def kill_under_load(installation: Installation, name: str) -> None:
     sender.is_over.set()
     sender.join(timeout=60)
     check_effects(installation, sender)
-    behind = "[g.collection.last_sequence - g.synced_sequence for g in Generation.objects.filter(state='active')]"
-    wait_until(lambda: installation.query(behind) == [0], 120, "the index to catch up")
+    behind = "sum(g.collection.last_sequence - g.synced_sequence for g in Generation.objects.filter(state='active'))"
+    wait_until(lambda: installation.query(behind) == 0, 120, "the index to catch up")
     stored = "Item.objects.filter(catalogue__slug='lamps').count()"
     assert installation.query(stored) == (22 if name == "elasticsearch" else 21)
 
