@@ -75,6 +75,7 @@ class Card:
     origin: str  # where it stands, in words
     href: str = ""  # its source, where that is an address or an answer of ours
     uid: str = ""
+    found: str = ""  # the answer's key, of a card that was searched for
     confidence: float | None = None
     accepted: str = ""  # "85 of 100 like this were accepted"
     why: Sequence[str] = ()
@@ -242,6 +243,7 @@ def found_card(answer: Answer, conversation: Conversation | None, user: User) ->
         after="",
         origin=" · ".join(filter(None, ("Answer", answer.source, answer.language))),
         href=href_of(answer.source, answer.key),
+        found=answer.key,
         variables=missing,
     )
 

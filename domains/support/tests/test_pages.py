@@ -256,6 +256,18 @@ def test_a_changed_suggestion_is_an_edited_one(page: Client, agent: User) -> Non
     assert 0 < decided.edit_distance < 0.5
 
 
+def test_an_answer_that_was_searched_for_is_taken_as_a_suggestion(page: Client, agent: User) -> None:
+    (passed,) = offer(says("c", "Late?"), [answer("a", "A", "It comes on Monday.", agent)])
+    answer("b", "Strike", "The post is on strike.", agent)
+    assert 'data-found="b"' in page.get("/support/find/", {"q": "strike", "key": "c"}).content.decode()
+    page.post("/support/reply/c/", {"text": "The post is on strike.", "taken": "found:b"}, headers=HTMX)
+    assert dict(Suggestion.objects.values_list("answer__key", "state")) == {"a": "ignored", "b": "accepted"}
+    assert passed.uid in set(Feedback.objects.values_list("suggestion__uid", flat=True))
+
+    response = page.post("/support/reply/c/", {"text": "Hm.", "taken": "found:nothing"}, headers=HTMX)
+    assert response.status_code == 204  # it is gone meanwhile; the reply is not held up by it
+
+
 def test_others_conversations_are_not_the_next(page: Client, django_user_model: type[User]) -> None:
     other = django_user_model.objects.create_user("other")
     says("theirs", "Hello", seconds=90)

@@ -110,7 +110,8 @@ def reply(request: HttpRequest, key: str) -> HttpResponse:
         conversation = selectors.find_conversation(key)
     except selectors.NotFound as error:
         return refused(404, str(error))
-    services.send_reply(key, user, text, request.POST.getlist("taken"), request.POST.get("message_id", "")[:64])
+    used = [suggestion_of(key, taken) for taken in request.POST.getlist("taken")]
+    services.send_reply(key, user, text, used, request.POST.get("message_id", "")[:64])
     if conversation.assignee_id is None:
         services.assign(key, user)
     following = desk.next_waiting(user, request.POST.get("tab", ""), but=key) if "next" in request.POST else None
@@ -213,6 +214,12 @@ def asked_answer(request: HttpRequest, key: str) -> list[desk.Card]:
         answer = None
     conversation = Conversation.objects.filter(key=key).first()
     return [desk.found_card(answer, conversation, agent_of(request))] if answer else []
+
+
+def suggestion_of(key: str, taken: str) -> str:
+    """The suggestion id of what was taken: a suggestion's own, or `found:` and the key of an answer searched for."""
+    found = taken.removeprefix("found:")
+    return taken if found == taken else services.take_found(key, found.replace("\0", ""))
 
 
 def news_of(name: str, detail: dict[str, Any]) -> HttpResponse:

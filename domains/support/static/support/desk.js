@@ -18,7 +18,7 @@ const isFinePointer = matchMedia("(pointer: fine)").matches;
 function take(card, options) {
   if (!card || !composer.box()) return;
   const text = composer.box().value.trim() ? card.dataset.body : card.dataset.text; // one greeting is enough
-  composer.insert(card.dataset.suggestion ?? "", text, options);
+  composer.insert(card.dataset.suggestion ?? `found:${card.dataset.found}`, text, options);
 }
 
 function currentCard() {
