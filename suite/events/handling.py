@@ -57,13 +57,18 @@ def handle_all(report: Callable[[int], None]) -> int:
     is not there yet (`NotYet`): a first release, say.
     """
     marks = PendingEvent.objects.filter(work=PendingEvent.HANDLE)
-    while marks.exclude(last_error__startswith=WAITING).exists():
+    while is_outstanding():
         report(marks.count())
         if not handle_pending(REPORT_SECONDS):
             time.sleep(IDLE_SECONDS)
     waiting = marks.count()
     report(waiting)
     return waiting
+
+
+def is_outstanding() -> bool:
+    """Is there an event that some worker can handle, now or after its back-off? One that put itself off cannot be."""
+    return PendingEvent.objects.filter(work=PendingEvent.HANDLE).exclude(last_error__startswith=WAITING).exists()
 
 
 def handle_batch() -> int | None:

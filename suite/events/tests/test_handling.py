@@ -217,7 +217,9 @@ def test_what_is_not_there_yet_blames_no_event(trial: Trial, monkeypatch: pytest
     patched = {name: Handler(handler.apply, prepare) for name, handler in found.items()}
     monkeypatch.setattr(handling, "handlers", lambda: patched)
     ingest([note(name) for name in NAMES])
+    assert handling.is_outstanding()
     assert handling.handle_all(lambda left: None) == 40
+    assert not handling.is_outstanding()
     assert set(PendingEvent.objects.values_list("attempts", "last_error")) == {(0, "waits: no release is active yet")}
     is_there = True
     make_due()

@@ -30,9 +30,10 @@ from django.urls import reverse
 from suite import jobs
 from suite.domain import DOMAINS_FOLDER, domains
 from suite.embedded import EmbeddedWorkers
+from suite.events.handling import is_outstanding
 from suite.events.leases import release_leases
 from suite.events.loading import Load
-from suite.events.models import Event, PendingEvent
+from suite.events.models import Event
 from suite.formats import LoadOptions
 from suite.management.plain import PlainCommand
 from suite.releases import selectors as releases
@@ -150,7 +151,7 @@ class Command(PlainCommand):
 
     def wait_for_handlers(self, seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds
-        while PendingEvent.objects.filter(work=PendingEvent.HANDLE).exists() and time.monotonic() < deadline:
+        while is_outstanding() and time.monotonic() < deadline:
             time.sleep(0.2)
 
     def say_ready(self, address: str, has_login: bool) -> None:
