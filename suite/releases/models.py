@@ -118,5 +118,5 @@ class TrainingRun(models.Model):
 
     @property
     def folder(self) -> Path:
-        """Where its snapshot and checkpoints lie until it is finished."""
+        """Where its snapshot and checkpoints lie until it is finished, and what TensorBoard shows of it stays."""
         return settings.TRAINING_DIR / str(self.pk)

@@ -11,6 +11,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.training.config import ConfigError, TrainingConfig
 from suite.encoder.training.loop import Progress, Report
 from suite.encoder.training.tasks import TrainingError
+from suite.encoder.training.tensorboard import logged
 from suite.jobs import held
 from suite.live.broadcast import broadcast
 from suite.releases import runtime, selectors, snapshot
@@ -33,6 +35,7 @@ from suite.releases.snapshot import Snapshot, SnapshotError, Source
 from suite.releases.training import SNAPSHOT, Trained, train
 
 log = logging.getLogger(__name__)
+TENSORBOARD = "tensorboard"  # folder in a run's own that stays when the run is finished
 NOTE_SECONDS = 1.0  # between two notes of progress
 MAX_IDLE_LIVES = 3  # processes that may die one after another without getting further
 
@@ -88,7 +91,8 @@ def carry_out(run: TrainingRun, notebook: Notebook) -> None:
     taken = snapshot_of(run)
     for note in taken.notes:
         notebook.say(note)
-    trained = train(taken, config, run.folder, has_other_heads=True, say=notebook.say, report=notebook.report)
+    with logged(run.folder / TENSORBOARD, notebook.say, notebook.report) as report:
+        trained = train(taken, config, run.folder, has_other_heads=True, say=notebook.say, report=report)
     release = keep(trained.encoder, trained.metrics, trained.problems)
     calibrated(
         trained.encoder, release.folder, [(plan.spec, plan.examples) for plan in trained.plans], say=notebook.say
@@ -132,7 +136,18 @@ def finish(run: TrainingRun, state: TrainingRun.State, message: str) -> None:
     with transaction.atomic():
         run.save(update_fields=["state", "message", "finished_at"])
         broadcast([training_topic(run.pk)])
-    shutil.rmtree(run.folder, ignore_errors=True)
+    clear(run.folder)
+
+
+def clear(folder: Path) -> None:
+    """Drop what a run that is finished leaves, but for what TensorBoard shows of it."""
+    for path in folder.glob("*"):
+        if path.is_dir() and path.name != TENSORBOARD:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_file():
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # the log is in there
+        folder.rmdir()
 
 
 class Notebook:

@@ -6,5 +6,6 @@ losses.py       what a batch is worth, for each kind of task
 validation.py   the primary metric of every task
 states.py       what is kept on the disk, so that a killed run goes on
 loop.py         the loop itself: `fine_tune(encoder, tasks, config, folder, report) -> Encoder`
+tensorboard.py  a run as TensorBoard shows it
 pretraining.py  the same loop over texts without labels, before it: masked tokens are guessed
 """

@@ -52,6 +52,7 @@ class Progress:
     batches: int = 0
     task: str = ""
     losses: dict[str, float] = field(default_factory=dict)
+    learning_rate: float = 0.0  # of the last layer, at the last step
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     curve: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
@@ -200,6 +201,7 @@ class Run:
         factor = share / warm_up if share < warm_up else (1 - share) / max(1e-9, 1 - warm_up)
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
+        self.progress.learning_rate = self.config.learning_rate * factor
         parameters = [one for group in self.optimiser.param_groups for one in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
         self.optimiser.step()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 from types import SimpleNamespace
 
@@ -40,7 +41,6 @@ def test_a_run_makes_a_release_that_is_compared_with_the_active_one(shop):  # no
     assert (first.state, first.lives, first.message) == ("done", 1, f"made release {first.release_id}")
     assert first.release is not None and first.release.comparison == {}  # there was none to compare with
     assert first.progress["batch"] == first.progress["batches"] and len(first.progress["evaluations"]) >= 3
-    assert not first.folder.exists()
     assert Topic.objects.get(name=services.training_topic(first.pk)).sequence > 3
     Release.objects.update(state=Release.State.ACTIVE)
 
@@ -162,6 +162,18 @@ def test_the_command_prints_what_was_made_or_why_not(shop, tmp_path, capsys):  #
     with pytest.raises(CommandError, match="nothing learns from this format") as raised:
         call_command("train", "--data", f"shop.prices={data}", "--config", str(tmp_path / "quick.json"))
     assert raised.value.returncode == 1
+
+
+def test_nothing_stays_of_a_run_but_its_log(shop):  # noqa: F811
+    shop["shop.moods"] = records(90)
+    run = services.request_training(config=QUICK)
+    runs.carry_out_requested()
+    run.refresh_from_db()
+    if importlib.util.find_spec("tensorboard") is None:
+        assert "Not logged for TensorBoard" in run.notes and not run.folder.exists()
+    else:
+        assert [path.name for path in run.folder.iterdir()] == [runs.TENSORBOARD]
+        assert list((run.folder / runs.TENSORBOARD).glob("events.*"))
 
 
 # Comparing ------------------------------------------------------------------------------------------------------
