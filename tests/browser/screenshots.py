@@ -112,6 +112,7 @@ def started(state: Path, *arguments: str, wait_for: str = "") -> Iterator[Instal
     process = server.up(*arguments)
     try:
         wait_until(lambda: wait_for in process.output, 400, "the first start")
+        wait_until(lambda: not server.query("PendingEvent.objects.exists()"), 400, "the end of the backlog")
         yield server
     finally:
         process.kill()
