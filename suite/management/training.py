@@ -18,10 +18,21 @@ from suite.encoder.training.config import ConfigError, TrainingConfig, read_conf
 from suite.encoder.training.loop import Progress
 from suite.encoder.training.tasks import TrainingError
 from suite.management.promoting import Teller
+from suite.releases import runs, selectors, services
+from suite.releases.models import TrainingRun
 from suite.releases.snapshot import SnapshotError, Source
 
+POLL_SECONDS = 1.0
 TELL_SECONDS = 5.0  # between two lines of progress
 FILES: dict[str, Any] = {"action": "append", "default": [], "metavar": "NAME=FILE"}
+
+
+def add_data(parser: CommandParser) -> None:
+    parser.add_argument("--data", type=source, help="records to learn from", **FILES)
+    parser.add_argument(
+        "--validation", type=source, help="records to validate on, instead of a part of --data", **FILES
+    )
+    parser.add_argument("--rows", action="store_true", help="learn from the applications' own rows beside --data")
 
 
 def add_config(parser: CommandParser) -> None:
@@ -41,6 +52,27 @@ def source(text: str) -> Source:
     if not separator or not name or not path:
         raise ValueError
     return Source(name, Path(path))
+
+
+def carried_out(
+    options: dict[str, Any], config: TrainingConfig, teller: Teller, *, by: str, trials: int = 0
+) -> TrainingRun:
+    """A run of rows, worked on here, or watched where a worker does. Raises `CommandError` where it is not done."""
+    data, validation = (
+        [(one.name, str(one.path.absolute())) for one in options[name]] for name in ("data", "validation")
+    )
+    has_rows = options["rows"] or not data
+    run = services.request_training(
+        data, validation, has_rows=has_rows, config=config.changes(), trials=trials, by=by, is_rung=False
+    )
+    progress = ProgressTeller(teller)
+    while run.state in selectors.OUTSTANDING_RUNS:
+        if not runs.carry_out_requested(teller.say, progress.report):
+            time.sleep(POLL_SECONDS)
+        run.refresh_from_db()
+    if run.state != TrainingRun.State.DONE:
+        raise CommandError(f"{run.message}")
+    return run
 
 
 @contextmanager

@@ -6,6 +6,7 @@ It is named by the fingerprint of its checkpoint folder. At most one is active; 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -98,7 +99,9 @@ class TrainingRun(models.Model):
     validation = models.JSONField(default=list)  # the same, to validate on
     has_rows = models.BooleanField("the applications' own rows", default=True)  # whether it learns from them
     config = models.JSONField(default=dict)  # fields of `TrainingConfig` that are not the default
-    progress = models.JSONField(default=dict)  # `suite.encoder.training.loop.Progress`
+    trials_wanted = models.PositiveSmallIntegerField("trials", default=0)  # of a search for settings; 0: it trains
+    trials = models.JSONField(default=list)  # [`suite.encoder.training.search.Trial`], the last one perhaps under way
+    progress = models.JSONField(default=dict)  # `suite.encoder.training.loop.Progress`; of a search, its last trial's
     notes = models.TextField(blank=True)  # what was left out of the data, and what is being done
     message = models.TextField(blank=True)
     release = models.ForeignKey(Release, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs")
@@ -114,7 +117,19 @@ class TrainingRun(models.Model):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"training run {self.pk}"
+        return f"{'search' if self.trials_wanted else 'training run'} {self.pk}"
+
+    @property
+    def best_trial(self) -> dict[str, Any] | None:
+        """Of those that came through, the one with the best evaluation."""
+        done = [trial for trial in self.trials if trial["state"] == "done"]
+        return max(done, key=lambda trial: max(trial["means"]), default=None)
+
+    @property
+    def best_config(self) -> dict[str, Any]:
+        """The configuration with the best trial's values, to train with."""
+        given = {name: value for name, value in self.config.items() if name != "search"}
+        return given | (self.best_trial or {"values": {}})["values"]
 
     @property
     def folder(self) -> Path:

@@ -1,4 +1,4 @@
-"""Carry training runs out: take a snapshot, train, make the release and compare it with the active one.
+"""Carry training runs out: take a snapshot, train, make the release and compare it with the active one; or search.
 
 A run is worked on by a process of its own (`manage.py train --run`), so that neither a queue nor a broker's message
 waits for it. The process holds a lease; where it dies, the sweep finds the run without one and starts another process,
@@ -30,6 +30,7 @@ from suite.releases.building import keep
 from suite.releases.calibration import calibrated
 from suite.releases.comparison import compare
 from suite.releases.models import Release, TrainingRun
+from suite.releases.search import carry_out_search
 from suite.releases.services import TRAINING_LEASE, training_topic
 from suite.releases.snapshot import Snapshot, SnapshotError, Source
 from suite.releases.training import SNAPSHOT, Trained, train
@@ -91,6 +92,10 @@ def carry_out(run: TrainingRun, notebook: Notebook) -> None:
     taken = snapshot_of(run)
     for note in taken.notes:
         notebook.say(note)
+    if run.trials_wanted:
+        found = carry_out_search(run, config, taken, notebook, run.folder / TENSORBOARD)
+        finish(run, TrainingRun.State.DONE, found)
+        return
     with logged(run.folder / TENSORBOARD, notebook.say, notebook.report) as report:
         trained = train(taken, config, run.folder, has_other_heads=True, say=notebook.say, report=report)
     release = keep(trained.encoder, trained.metrics, trained.problems)

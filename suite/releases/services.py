@@ -73,15 +73,17 @@ def training_topic(run: int) -> str:
 
 def request_training(
     data: Sequence[tuple[str, str]] = (), validation: Sequence[tuple[str, str]] = (), *, has_rows: bool = True,
-    config: Mapping[str, Any] | None = None, by: str = "", is_rung: bool = True,
+    config: Mapping[str, Any] | None = None, trials: int = 0, by: str = "", is_rung: bool = True,
 ) -> TrainingRun:  # fmt: skip
-    """Ask for a training run on files, (format, path), and on the applications' own rows where `has_rows`."""
+    """Ask for a training run on files, (format, path), and on the applications' own rows where `has_rows`; with
+    `trials`, for a search for settings in so many of them."""
     with transaction.atomic():
         run = TrainingRun.objects.create(
             data=list(data),
             validation=list(validation),
             has_rows=has_rows,
             config=dict(config or {}),
+            trials_wanted=trials,
             requested_by=by[:150],
         )
         broadcast([TOPIC])

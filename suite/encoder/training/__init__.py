@@ -7,5 +7,6 @@ validation.py   the primary metric of every task
 states.py       what is kept on the disk, so that a killed run goes on
 loop.py         the loop itself: `fine_tune(encoder, tasks, config, folder, report) -> Encoder`
 tensorboard.py  a run as TensorBoard shows it
+search.py       better settings, by trials that are stopped early where they are bad
 pretraining.py  the same loop over texts without labels, before it: masked tokens are guessed
 """

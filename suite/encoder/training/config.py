@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class TrainingConfig:
     average: int = 3  # last evaluated bodies whose weights are averaged, where that is better; 1: none are
     checkpoint_seconds: float = 60.0  # between two checkpoints to resume from
     lora_rank: int = 0  # 0: all weights are trained; else adapters of this rank (needs the package peft)
+    search: Mapping[str, Sequence[float]] = field(default_factory=dict)  # {field: [low, high]}, instead of search.SPACE
 
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
@@ -61,13 +62,15 @@ class TrainingConfig:
             raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
         if not isinstance(self.body, str):
             raise ConfigError("body must be a text: a folder or a name")
+        if not isinstance(self.search, Mapping):
+            raise ConfigError("search must be an object of fields, each with its range [low, high]")
         if not isinstance(self.is_embedding_trained, bool):
             raise ConfigError("is_embedding_trained must be true or false")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], default: TrainingConfig | None = None) -> TrainingConfig:
         """The default with these values. Raises `ConfigError`, also for a field that is not known."""
-        known = [field.name for field in fields(cls)]
+        known = [one.name for one in fields(cls)]
         for name in values:
             if name not in known:
                 raise ConfigError(f"{name} is not a field; the fields are {', '.join(known)}")
@@ -75,6 +78,11 @@ class TrainingConfig:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that are not the default."""
+        default = TrainingConfig().as_dict()
+        return {name: value for name, value in self.as_dict().items() if value != default[name]}
 
 
 PRECISIONS = ("auto", "bfloat16", "float32")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
 from argparse import SUPPRESS
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +14,16 @@ from suite.encoder.training.config import TrainingConfig
 from suite.management.plain import PlainCommand
 from suite.management.promoting import Teller
 from suite.management.training import (
-    FILES,
     ProgressTeller,
     add_config,
+    add_data,
+    carried_out,
     clear_errors,
     config_of,
-    source,
     working_folder,
 )
-from suite.releases import processes, runs, selectors, services, snapshot
-from suite.releases.models import TrainingRun
+from suite.releases import processes, runs, snapshot
 from suite.releases.training import train
-
-POLL_SECONDS = 1.0
 
 
 class Command(PlainCommand):
@@ -43,11 +38,7 @@ class Command(PlainCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--data", type=source, help="records to learn from", **FILES)
-        parser.add_argument(
-            "--validation", type=source, help="records to validate on, instead of a part of --data", **FILES
-        )
-        parser.add_argument("--rows", action="store_true", help="learn from the applications' own rows beside --data")
+        add_data(parser)
         add_config(parser)
         parser.add_argument("--output", type=Path, metavar="DIR", help="leave the release in this folder only")
         parser.add_argument("--json", action="store_true", help="print the release as one JSON object")
@@ -85,27 +76,9 @@ class Command(PlainCommand):
 
     def as_run(self, options: dict[str, Any], config: TrainingConfig, teller: Teller) -> dict[str, Any]:
         """A run of rows, worked on here, or watched where a worker does."""
-        data, validation = (
-            [(one.name, str(one.path.absolute())) for one in options[name]] for name in ("data", "validation")
-        )
-        has_rows = options["rows"] or not data
-        by = "manage.py train"
-        run = services.request_training(
-            data, validation, has_rows=has_rows, config=changed(config), by=by, is_rung=False
-        )
-        progress = ProgressTeller(teller)
-        while run.state in selectors.OUTSTANDING_RUNS:
-            if not runs.carry_out_requested(teller.say, progress.report):
-                time.sleep(POLL_SECONDS)
-            run.refresh_from_db()
-        if run.state != TrainingRun.State.DONE or run.release is None:
+        run = carried_out(options, config, teller, by="manage.py train")
+        if run.release is None:
             raise CommandError(f"{run.message}")
         folder = settings.RELEASES_DIR / run.release.path
         made = {"release": run.release_id, "folder": str(folder), "metrics": run.release.metrics}
         return made | {"run": run.pk, "comparison": run.release.comparison}
-
-
-def changed(config: TrainingConfig) -> dict[str, Any]:
-    """The fields that are not the default."""
-    default = asdict(TrainingConfig())
-    return {name: value for name, value in config.as_dict().items() if value != default[name]}

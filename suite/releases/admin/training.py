@@ -13,11 +13,12 @@ from django.utils.html import format_html, format_html_join, json_script
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget
 
 from suite.admin import ReadOnlyAdmin
 from suite.live.templatetags.live import live_topic_attributes
 from suite.releases import services
+from suite.releases.admin.search import searched
 from suite.releases.admin.shared import STATE_COLOURS, go, table
 from suite.releases.models import TrainingRun
 
@@ -30,6 +31,12 @@ class StartForm(BaseDialogForm):
     epochs = forms.FloatField(
         initial=3, min_value=0, max_value=1_000, widget=UnfoldAdminDecimalFieldWidget,
         help_text="How often all examples are gone through. 0 leaves the body as it is and fits the heads only.",
+    )  # fmt: skip
+    trials = forms.IntegerField(
+        required=False, initial=0, min_value=0, max_value=500, widget=UnfoldAdminIntegerFieldWidget,
+        label="Trials of a search",
+        help_text="0 trains. More: so many other settings are tried for the time above each, those that are worse are "
+        "stopped early, and the best can be trained with afterwards.",
     )  # fmt: skip
     config = forms.JSONField(
         required=False, initial=dict, label="More settings", widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
@@ -52,13 +59,17 @@ class TrainingRunAdmin(ReadOnlyAdmin):
               "finished_at")  # fmt: skip
     readonly_fields = ("outcome", "curve")
     actions_list = ("start",)
-    actions_detail = ("stop",)
+    actions_detail = ("stop", "train_best")
 
     class Media:
         js = (Script("live.js", type="module"), Script("releases/training.js", type="module"))
 
     def has_train_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("releases.add_trainingrun")
+
+    def has_best_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        run = self.get_object(request, object_id) if object_id else None
+        return self.has_train_permission(request) and run is not None and run.best_trial is not None
 
     @display(description="State", label=STATE_COLOURS, ordering="state")
     def shown_state(self, run: TrainingRun) -> str:
@@ -67,7 +78,8 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     @display(description="Done")
     def done(self, run: TrainingRun) -> str:
         progress = run.progress
-        return f"{progress.get('batch', 0):,} of {progress['batches']:,} batches" if progress.get("batches") else "-"
+        batches = f"{progress.get('batch', 0):,} of {progress['batches']:,} batches" if progress.get("batches") else "-"
+        return f"trial {len(run.trials)} of {run.trials_wanted}, {batches}" if run.trials_wanted else batches
 
     @display(description="Outcome")
     def outcome(self, run: TrainingRun) -> SafeString:
@@ -77,7 +89,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
             '<div id="outcome" class="flex flex-col gap-3 w-full" {} hx-get="{}" hx-trigger="live:topic" '
             'hx-select="#outcome" hx-swap="outerHTML">'
             '<p>{} <progress value="{}" max="{}" aria-label="batches" class="accent-primary-600"></progress> {}</p>'
-            '<p>{}</p><p>{}</p><div class="overflow-x-auto">{}</div><ul>{}</ul>{}</div>',
+            '<p>{}</p><p>{}</p>{}<div class="overflow-x-auto">{}</div><ul>{}</ul>{}</div>',
             live_topic_attributes(services.training_topic(run.pk)),
             reverse("admin:releases_trainingrun_change", args=[run.pk]),
             "stopping" if run.is_stop_wanted and run.state == run.State.RUNNING else run.state,
@@ -86,9 +98,14 @@ class TrainingRunAdmin(ReadOnlyAdmin):
             self.done(run),
             speed(progress) if run.state == run.State.RUNNING else "",
             made(run),
+            searched(run),
             evaluations(progress),
             format_html_join("", "<li>{}</li>", ((line,) for line in run.notes.splitlines())),
-            json_script({name: progress.get(name, []) for name in ("curve", "evaluations")}, "training-curve"),
+            json_script(
+                {name: progress.get(name, []) for name in ("curve", "evaluations")}
+                | {"trials": run.trials if run.trials_wanted else None},
+                "training-curve",
+            ),
         )
 
     @display(description="Losses and metrics")
@@ -97,7 +114,9 @@ class TrainingRunAdmin(ReadOnlyAdmin):
         return format_html(
             '<div class="relative w-full"><canvas id="{}" role="img" aria-label="{}"></canvas></div>',
             "training-chart",
-            "Loss of each task, and the mean of the primary metrics, over the batches",
+            "Mean of the primary metrics of each trial, over its evaluations"
+            if run.trials_wanted
+            else "Loss of each task, and the mean of the primary metrics, over the batches",
         )
 
     @action(
@@ -115,8 +134,31 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     def start(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
         given = form.cleaned_data
         config = {"minutes": given["minutes"], "epochs": given["epochs"]} | given["config"]
-        run = services.request_training(config=config, by=request.user.get_username())
+        run = services.request_training(config=config, trials=given["trials"] or 0, by=request.user.get_username())
         messages.success(request, f"Asked for: {run}. A process of its own works on it.")
+        return go(request, reverse("admin:releases_trainingrun_change", args=[run.pk]))
+
+    @action(
+        description="Train with the best settings",
+        url_path="train-best",
+        permissions=["best"],
+        icon="model_training",
+        dialog={
+            "title": "Train with the best trial's settings?",
+            "description": "On the same data as the search, as it is now. What comes of it is a candidate.",
+            "form_class": None,
+            "form_submit_text": "Start",
+        },
+    )
+    def train_best(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        search = self.get_object(request, object_id)
+        if search is None:
+            return go(request, reverse("admin:releases_trainingrun_changelist"))
+        run = services.request_training(
+            search.data, search.validation, has_rows=search.has_rows, config=search.best_config,
+            by=request.user.get_username(),
+        )  # fmt: skip
+        messages.success(request, f"Asked for: {run}, with the best settings of {search}.")
         return go(request, reverse("admin:releases_trainingrun_change", args=[run.pk]))
 
     @action(

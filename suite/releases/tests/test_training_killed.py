@@ -67,6 +67,47 @@ def test_a_run_whose_process_is_killed_ends_with_the_metric_it_would_have_had(bo
         assert killed.release.metrics["mood"][name] == pytest.approx(whole.release.metrics["mood"][name], abs=0.03)
 
 
+def test_a_search_whose_process_is_killed_tries_what_it_would_have_tried(bodies, tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    monkeypatch.setenv("SUITE_ENCODER_THREADS", "1")
+    data = write(tmp_path / "moods.jsonl", records(240))
+
+    def life(kill_after: int) -> list[str]:
+        """What its process wrote, a line for every batch; it is killed after so many."""
+        folders = [str(tmp_path / "releases"), str(tmp_path / "training"), str(bodies[0])]
+        command = [sys.executable, "-m", "suite.releases.tests.training_process", *folders]
+        lines: list[str] = []
+        with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as worker:
+            for line in worker.stdout or []:
+                lines.append(line.strip())
+                if len(lines) == kill_after:
+                    worker.kill()
+        return lines
+
+    def request() -> TrainingRun:
+        config = CONFIG | {"epochs": 2, "search": {"learning_rate": [1e-4, 3e-3], "batch_size": [8, 16]}}
+        files = [("shop.moods", str(data))]
+        return services.request_training(files, has_rows=False, config=config, trials=4, is_rung=False)
+
+    killed = request()
+    life(70)  # in the second trial: the first one has 60 batches at most
+    killed.refresh_from_db()
+    assert [trial["state"] for trial in killed.trials] == ["done", "running"]
+    under_way = killed.trials[1]["values"]
+    time.sleep(LEASE_SECONDS * 1.5)
+    assert life(10_000)[-1] == "done"
+    killed.refresh_from_db()
+    assert (killed.state, killed.lives, killed.trials[1]["values"]) == ("done", 2, under_way)
+
+    whole = request()
+    assert life(10_000)[-1] == "done"
+    whole.refresh_from_db()
+    assert whole.state == "done" and whole.lives == 1 and len(whole.trials) == len(killed.trials) == 4
+    for one, other in zip(killed.trials[:2], whole.trials[:2], strict=True):
+        assert one["values"] == other["values"]
+        assert one["means"] == pytest.approx(other["means"], abs=0.02)
+
+
 @pytest.mark.parametrize("command", ["train", "pretrain"])
 def test_a_command_that_was_killed_goes_on_when_it_is_given_again(command, bodies, tmp_path):
     names = {"train": "finance.sentiment", "pretrain": "finance.articles"}

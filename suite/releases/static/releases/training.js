@@ -1,5 +1,6 @@
-// The curve of a training run: the loss of each task, and the mean of the primary metrics, over the batches. Its data lies
-// in the page, in the element that fetches itself anew when there is news.
+// The curve of a training run: the loss of each task, and the mean of the primary metrics, over the batches; of a search,
+// the mean of each trial over its evaluations. The data lies in the page, in the element that fetches itself anew when
+// there is news.
 const COLOURS = ["#4f46e5", "#d97706", "#059669", "#db2777", "#0284c7", "#7c3aed", "#65a30d", "#dc2626"];
 const GREY = "#8b93a1"; // reads on light and on dark
 
@@ -22,11 +23,29 @@ function series({ curve, evaluations }) {
   return [...losses, { label: "mean of the metrics", data: means, borderColor: GREY, borderDash: [6, 4], yAxisID: "metric" }];
 }
 
+function trialSeries({ trials }) {
+  const best = Math.max(...trials.filter((one) => one.state === "done").flatMap((one) => one.means));
+  return trials.map(({ number, state, means }, place) => {
+    const isBest = state === "done" && Math.max(...means) === best;
+    return {
+      label: `trial ${number}: ${isBest ? "best" : state}`,
+      data: means.map((mean, index) => ({ x: index + 1, y: mean })),
+      borderColor: state === "stopped early" || state === "failed" ? GREY : COLOURS[place % COLOURS.length],
+      borderDash: state === "done" ? [] : [6, 4],
+      borderWidth: isBest ? 4 : 2,
+      yAxisID: "y",
+    };
+  });
+}
+
 function draw() {
   const canvas = document.getElementById("training-chart");
   const data = read();
   if (!canvas || !data || typeof Chart === "undefined") return;
-  const datasets = series(data).map((one) => ({ ...one, borderWidth: 2, pointRadius: one.yAxisID === "metric" ? 3 : 0 }));
+  const isSearch = data.trials !== null;
+  const hasPoints = (one) => isSearch || one.yAxisID === "metric";
+  const made = isSearch ? trialSeries(data) : series(data);
+  const datasets = made.map((one) => ({ borderWidth: 2, pointRadius: hasPoints(one) ? 3 : 0, ...one }));
   if (chart) {
     chart.data.datasets = datasets;
     chart.update("none");
@@ -38,17 +57,20 @@ function draw() {
     grid: { color: "rgb(139 147 161 / 20%)" },
     ...more,
   });
+  const scales = isSearch
+    ? { x: axis("evaluation", { type: "linear", min: 1, ticks: { color: GREY, precision: 0 } }), y: axis("mean of the metrics") }
+    : {
+        x: axis("batch", { type: "linear", min: 0 }),
+        y: axis("loss", { min: 0 }),
+        metric: axis("metric", { position: "right", min: 0, max: 1, grid: { drawOnChartArea: false } }),
+      };
   chart = new Chart(canvas, {
     type: "line",
     data: { datasets },
     options: {
       animation: false,
       aspectRatio: innerWidth < 700 ? 1.1 : 2.4,
-      scales: {
-        x: axis("batch", { type: "linear", min: 0 }),
-        y: axis("loss", { min: 0 }),
-        metric: axis("metric", { position: "right", min: 0, max: 1, grid: { drawOnChartArea: false } }),
-      },
+      scales,
       plugins: { legend: { display: true, position: "bottom", labels: { color: GREY } } },
     },
   });
