@@ -1,9 +1,11 @@
 """One body trained on all tasks together, beside the same heads on the body as it was, on public data sets.
 
-`data=FOLDER` (or `SUITE_DATA`) holds sentfin, twitter_financial_topic, banking77 and stackfaq as they are distributed;
-what is not there is left out. Held out: SEntFiN and topics 20% by a hash of the text (links and repeats removed from
-tweets before), Banking77's own test file, StackFAQ every fourth thread. `config=FILE` is the configuration of
-`manage.py train`; `output=DIR` keeps the plain files and both releases; `only=NAME,NAME` trains on some formats only.
+`data=FOLDER` (or `SUITE_DATA`) holds sentfin, twitter_financial_topic, banking77, stackfaq and online_retail as they
+are distributed, `movielens=FOLDER` (or `SUITE_MOVIELENS`) RecBole's ml-100k; what is not there is left out. Held out:
+SEntFiN and topics 20% by a hash of the text (links and repeats removed from tweets before), Banking77's own test file,
+StackFAQ every fourth thread, of MovieLens everybody's last two films, of Online Retail what was bought after the cut.
+`config=FILE` is the configuration of `manage.py train`; `output=DIR` keeps the plain files and both releases;
+`only=NAME,NAME` trains on some formats only.
 """
 
 from __future__ import annotations
@@ -14,35 +16,44 @@ import os
 import re
 import tempfile
 import time
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
 
+from domains.commerce.movielens import read_movielens
+from domains.commerce.online_retail import read as read_online_retail
 from domains.finance.public_data import read_sentfin, read_twitter_topics
 from suite.formats import LoadOptions, read_records
 from suite.releases.training_data import is_held_out
 
 NAME = "training-quality"
-HELP = "one body trained on all public tasks together, beside the frozen one: sentiment, topics, intents, FAQ"
+HELP = "one body trained on all public tasks together, beside the frozen one, on what was held out"
+FORMATS = ("finance.sentiment", "finance.topics", "support.intents", "support.questions", "commerce.interactions")
+BESIDE = {"support.questions": "support.answers", "commerce.interactions": "commerce.items"}  # what goes with it
+AGAINST = {"support.questions": "support.answers", "commerce.interactions.test movielens": "commerce.items.movielens",
+           "commerce.interactions.test retail": "commerce.items.retail"}  # fmt: skip
+CUT = "2011-10-02"  # of Online Retail
+PEOPLE = 150  # of each shop that are learned from
 LINK = re.compile(r"https?://\S+")
 Files = dict[str, list[dict[str, Any]]]  # name of a plain file: its records
 
 
-def run(data: str = "", config: str = "", output: str = "", only: str = "") -> dict[str, Any]:
+def run(data: str = "", config: str = "", output: str = "", only: str = "", movielens: str = "") -> dict[str, Any]:
     """{"frozen": {measure: {metric: value}}, "trained": the same, "seconds": of training}."""
     source = Path(data or os.environ.get("SUITE_DATA", ""))
+    films = movielens or os.environ.get("SUITE_MOVIELENS", "")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(output or scratch)
-        files = plain_files(source)
+        files = plain_files(source) | (shop(movielens_records(Path(films)), "movielens") if films else {})
+        join(files, "commerce.items.train", "commerce.interactions.train")
         for name, records in files.items():
             write(folder / f"{name}.jsonl", records)
-        wanted = [name for name in ("finance.sentiment", "finance.topics", "support.intents", "support.questions")
-                  if f"{name}.train" in files and (not only or name in only.split(","))]  # fmt: skip
-        inputs = [f"--data={name}={folder / name}.train.jsonl" for name in wanted]
-        if "support.questions" in wanted:
-            inputs.append(f"--data=support.answers={folder / 'support.answers.train.jsonl'}")
+        wanted = [name for name in FORMATS if f"{name}.train" in files and (not only or name in only.split(","))]
+        used_files = [*wanted, *(BESIDE[name] for name in wanted if name in BESIDE)]
+        inputs = [f"--data={name}={folder / name}.train.jsonl" for name in used_files]
         frozen = folder / "frozen.json"
         frozen.write_text('{"epochs": 0}')
         answer: dict[str, Any] = {}
@@ -62,9 +73,12 @@ def measured(folder: Path, release: Path, files: Files, wanted: Iterable[str]) -
         measure, is_held, part = name.partition(".test")
         if not is_held or measure not in wanted:
             continue
-        against = ["--against", str(folder / "support.answers.jsonl")] if measure == "support.questions" else []
+        beside = AGAINST.get(measure) or AGAINST.get(name)
+        arguments = ["--against", str(folder / f"{beside}.jsonl")] if beside else []
+        if part == " retail":
+            arguments += ["--cut", CUT]
         out = io.StringIO()
-        call_command("evaluate", measure, "--data", str(folder / f"{name}.jsonl"), *against,
+        call_command("evaluate", measure, "--data", str(folder / f"{name}.jsonl"), *arguments,
                      "--release", str(release), "--json", stdout=out)  # fmt: skip
         found[measure + part] = json.loads(out.getvalue())["metrics"]
     return found
@@ -88,6 +102,9 @@ def plain_files(folder: Path) -> Files:
             files[f"support.intents.{part}"] = [{"text": row["text"], "label": row["category"]} for row in rows]
     if (folder / "stackfaq").is_dir():
         files |= faq(folder / "stackfaq" / "stackfaq.json")
+    if (folder / "online_retail").is_dir():
+        lines = sorted((folder / "online_retail").glob("*.csv*"))[0]
+        files |= shop(read_online_retail(lines, LoadOptions(catalogue="retail", is_dry=True)), "retail", CUT)
     if not files:
         raise FileNotFoundError(f"{folder}: holds none of the public data sets; name their folder with data=DIR")
     return files
@@ -143,3 +160,37 @@ def faq(path: Path) -> Files:
         "support.questions.train": questions[False],
         "support.questions.test": questions[True],
     }
+
+
+def movielens_records(folder: Path) -> Iterable[Any]:
+    return read_movielens(folder, LoadOptions(catalogue="movielens", is_dry=True))
+
+
+def shop(events: Iterable[Any], name: str, cut: str = "") -> Files:
+    """Items and interactions of who has an account; some people are learned from, up to the cut, all are tested."""
+    items: dict[str, dict[str, Any]] = {}
+    people: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        data = event["data"] if isinstance(event, dict) else {}
+        if isinstance(event, dict) and event["type"] == "commerce.item.changed":
+            items[data["item_id"]] = data | {"item_id": f"{name} {data['item_id']}"}
+        elif data.get("user_id"):
+            one = data | {"item_id": f"{name} {data['item_id']}", "user_id": f"{name} {data['user_id']}"}
+            people.setdefault(one["user_id"], []).append(one)
+    learned = sorted(people, key=lambda key: zlib.crc32(key.encode()))[:PEOPLE]
+    return {
+        f"commerce.items.{name}": list(items.values()),
+        f"commerce.items.train {name}": list(items.values()),
+        f"commerce.interactions.test {name}": [one for rows in people.values() for one in rows],
+        f"commerce.interactions.train {name}": [
+            one for key in learned for one in people[key] if not cut or str(one["timestamp"]) < cut
+        ],
+    }
+
+
+def join(files: Files, *names: str) -> None:
+    """One file of those whose names begin so."""
+    for name in names:
+        parts = [key for key in files if key.startswith(f"{name} ")]
+        if parts:
+            files[name] = [record for part in parts for record in files.pop(part)]
