@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from django.utils import timezone
 
 from domains.finance.alerting import intake
-from domains.finance.alerting import intake as alerting
 from domains.finance.news import services
 from domains.finance.news.scoring import LEANINGS
 from domains.finance.news.text import LANGUAGE, plain_text
@@ -129,5 +128,4 @@ EVENT_TYPES = {
     "finance.article.published": EventType(validate_article, services.record_articles, True, ARTICLE_SCHEMA),
     "finance.sentiment.labelled": EventType(validate_sentiment, services.record_sentiments, False, LABELLED_SCHEMA),
     "finance.topic.labelled": EventType(validate_topic, services.record_topics, False, LABELLED_SCHEMA),
-    **alerting.EVENT_TYPES,
 } | intake.EVENT_TYPES
