@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from domains.finance.news.text import sentence_at
+from domains.finance.news.text import sentence_at, sentences
 
 TOKEN = re.compile(
     r"\$[A-Za-z][A-Za-z0-9.\-]{0,11}(?<![.\-])"  # a cash tag
@@ -25,7 +25,6 @@ TOKEN = re.compile(
 )
 POSSESSIVE = re.compile(r"['’]s?\Z")
 MAX_NAMED = 50  # entities of an article that are judged
-MAX_READ = 40_000  # characters of a body that are read for names
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,8 @@ class EntityTable:
 
     def read(self, title: str, body: str = "") -> list[Named]:
         """The entities that an article names, those of the title first, then in the order of the text."""
-        parts = (title, body[:MAX_READ])
+        parts = (title, body)
+        spans = [list(sentences(part)) for part in parts]
         tokens = [tokenise(part) for part in parts]
         mentions = [mention for part in (0, 1) for mention in self._mentions(part, parts[part], tokens[part])]
         words = {token.folded for part in tokens for token in part}
@@ -109,7 +109,7 @@ class EntityTable:
             name = mention.name
             if name.entity_id in found:
                 continue
-            sentence = sentence_at(parts[mention.part], mention.start, mention.end)
+            sentence = sentence_at(parts[mention.part], spans[mention.part], mention.start, mention.end)
             if not mention.is_tag:
                 if name.needs_context and name.entity_id not in sure and not has_context(name, words, parts):
                     continue

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
+from operator import itemgetter
 
 MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|<!--|<![a-zA-Z\[]|&(?:[a-zA-Z]{2,8}|#\d{1,7}|#x[0-9a-fA-F]{1,6});")
 SPACES = re.compile(r"[^\S\n]+")
@@ -79,15 +81,13 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
-def sentence_at(text: str, start: int, end: int) -> str:
-    """The sentence around the characters [start, end), at most MAX_SENTENCE long."""
-    for first, last in sentences(text):
-        if first <= start < last:
-            if last - first > MAX_SENTENCE:
-                first = max(first, min(start - MAX_SENTENCE // 2, last - MAX_SENTENCE))
-                last = min(last, first + MAX_SENTENCE)
-            return text[first : max(last, end)].strip()
-    return text[start:end]
+def sentence_at(text: str, spans: Sequence[tuple[int, int]], start: int, end: int) -> str:
+    """The sentence around the characters [start, end), at most MAX_SENTENCE long; `spans` are the text's sentences."""
+    first, last = spans[bisect_right(spans, start, key=itemgetter(0)) - 1]
+    if last - first > MAX_SENTENCE:
+        first = max(first, min(start - MAX_SENTENCE // 2, last - MAX_SENTENCE))
+        last = min(last, first + MAX_SENTENCE)
+    return text[first : max(last, end)].strip()
 
 
 def language_of(text: str) -> str:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from domains.finance.events import MAX_BODY
 from domains.finance.models import Alias, Entity
 from domains.finance.news.directory import BadEntity, check, write_entities
 from domains.finance.news.entities import EntityTable, Name
@@ -92,6 +93,14 @@ def test_thousands_of_names_are_read_fast() -> None:
     assert time.process_time() - started < 10  # a wide limit: it is a test of the way, not of the machine
 
 
+def test_the_last_words_of_the_longest_body_are_read() -> None:
+    end = "Visa profit rises."
+    body = ("Tourist visa.\n" * 4_000).ljust(MAX_BODY - len(end) - 1, "-") + "\n" + end
+    assert len(body) == MAX_BODY
+    [named] = TABLE.read("News", body)
+    assert (named.entity_id, named.sentence) == (VISA, end)
+
+
 @pytest.mark.django_db
 def test_the_sample_tells_its_common_words_apart() -> None:
     write_entities(entity_lines())
@@ -156,8 +165,8 @@ def test_sentences_end_where_they_end() -> None:
     parts = [text[start:end].strip() for start, end in sentences(text)]
     assert parts == ["U.S. stocks rose 3.5 percent.", "Halden Inc. fell!", "好的。", "跌了？", "end"]
     long = "x " * 400 + "Halden falls " + "y " * 400
-    assert "Halden falls" in sentence_at(long, 800, 806)
-    assert len(sentence_at(long, 800, 806)) <= 500
+    found = sentence_at(long, list(sentences(long)), 800, 806)
+    assert "Halden falls" in found and len(found) <= 500
 
 
 @pytest.mark.parametrize(
