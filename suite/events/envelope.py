@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +14,7 @@ from django.conf import settings
 
 MAX_ID = 200
 MAX_DEPTH = 20
+FIT_NAME = re.compile(r"[\w-]{1,40}\Z")  # of a field, to be shown to whom sent it
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -112,22 +115,41 @@ def check_size(data: dict[str, Any]) -> None:
         encoded = json.dumps(data, ensure_ascii=False, allow_nan=False)
         size = len(encoded.encode())
     except UnicodeEncodeError:
-        raise Rejected("data", "holds a lone surrogate, which is not text") from None
+        raise Rejected(place_of(data, is_broken) or "data", "holds a lone surrogate, which is not text") from None
     except ValueError:
-        raise Rejected("data", "holds NaN or an infinite number, which is not JSON") from None
+        place = place_of(data, is_endless) or "data"
+        raise Rejected(place, "holds NaN or an infinite number, which is not JSON") from None
     if size > settings.MAX_EVENT_BYTES:
         raise Rejected("data", f"is {size:,} bytes, the limit is {settings.MAX_EVENT_BYTES:,}")
-    if "\\u0000" in encoded and holds_nul(data):
-        raise Rejected("data", "holds a NUL character, which cannot be stored")
+    if "\\u0000" in encoded and (place := place_of(data, holds_nul)):
+        raise Rejected(place, "holds a NUL character, which cannot be stored")
 
 
 def holds_nul(value: object) -> bool:
-    """Whether a text or a name anywhere in the value holds a NUL; its depth is checked already."""
-    if isinstance(value, dict):
-        return any("\x00" in name or holds_nul(child) for name, child in value.items())
-    if isinstance(value, list):
-        return any(holds_nul(child) for child in value)
     return isinstance(value, str) and "\x00" in value
+
+
+def is_broken(value: object) -> bool:
+    return isinstance(value, str) and has_surrogate(value)
+
+
+def is_endless(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def place_of(value: object, is_bad: Callable[[object], bool], place: str = "data") -> str | None:
+    """Where the first bad value stands, such as `data.lines.0.text`; where a name is bad, or not fit to be shown, what
+    holds it. The depth of the value is checked already.
+    """
+    if is_bad(value):
+        return place
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, child in children:
+        if is_bad(name):
+            return place
+        if found := place_of(child, is_bad, f"{place}.{name}" if FIT_NAME.match(str(name)) else place):
+            return found
+    return None
 
 
 def depth_of(value: object) -> int:

@@ -48,9 +48,9 @@ def test_an_article_is_stored_as_plain_text() -> None:
         ({"published_at": None}, "data.published_at", "is required"),
         ({"published_at": "yesterday"}, "data.published_at", "ISO 8601"),
         ({"published_at": "1969-12-31T00:00:00Z"}, "data.published_at", "before 1970"),
-        ({"published_at": math.nan}, "data", "NaN"),
+        ({"published_at": math.nan}, "data.published_at", "NaN"),
         ({"published_at": "2999-01-01T00:00:00Z"}, "data.published_at", "ahead of our clock, the limit is 10"),
-        ({"title": "a\x00b"}, "data", "NUL"),
+        ({"title": "a\x00b"}, "data.title", "NUL"),
     ],
 )
 def test_a_bad_article_is_refused_with_its_field(change: dict[str, Any], field: str, words: str) -> None:
