@@ -21,7 +21,7 @@ from domains.finance.alerting import outlets
 from domains.finance.models import Alert, AlertRule, Channel, Notification, Silence
 
 log = logging.getLogger(__name__)
-LEASE = 60.0  # seconds after which a try whose end nobody noted is made again
+LEASE = outlets.SECONDS + 5.0  # seconds after which a try whose end nobody noted is made again; a request ends before
 FIRST_WAIT, LONGEST_WAIT = 10.0, 3_600.0  # seconds before the second try, doubled with every try
 MOST_TRIES = 12
 AT_ONCE = 50
@@ -176,11 +176,15 @@ def deliver(now: datetime | None = None) -> int:
 
 def claim(notification: Notification, now: datetime) -> bool:
     """Make the notification ours for `LEASE` seconds, and fix what it says at the first try; False where it is
-    somebody else's or has nothing to say."""
+    somebody else's or has nothing to say.
+
+    A mail may take longer than that: what keeps others from it is the lease of the job, which is kept alive meanwhile.
+    """
+    until = max(now, timezone.now()) + timedelta(seconds=LEASE)  # `now` may lie some tries back
     with transaction.atomic():
         ours = Notification.objects.filter(
             pk=notification.pk, state=notification.state, attempts=notification.attempts
-        ).update(state=Notification.SENDING, attempts=notification.attempts + 1, due_at=now + timedelta(seconds=LEASE))
+        ).update(state=Notification.SENDING, attempts=notification.attempts + 1, due_at=until)
         if not ours:
             return False
         is_first = notification.state == Notification.COLLECTING

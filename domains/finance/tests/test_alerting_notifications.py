@@ -246,14 +246,15 @@ def test_a_sender_killed_after_sending_sends_the_same_once_more(
     def die(*args: Any) -> None:
         raise Killed
 
-    alert = fire()
+    alert, at = fire(), later(seconds=5)
     with monkeypatch.context() as patch:
         patch.setattr(notifications, "finish", die)
         with pytest.raises(Killed):
-            notifications.deliver(later(seconds=1))
+            notifications.deliver(at)
     resolve(alert)  # what is to be said of it now is another message
-    assert notifications.deliver(later(seconds=30)) == 1  # the resolution; the first one is leased
-    assert notifications.deliver(later(seconds=90)) == 1
+    # The resolution; of the first one a request may still be under way.
+    assert notifications.deliver(at + timedelta(seconds=outlets.SECONDS)) == 1
+    assert notifications.deliver(at + timedelta(seconds=2 * outlets.SECONDS)) == 1
     assert (len(receiver.tries), len(receiver.taken)) == (3, 2)
     assert sorted(map(str, told(receiver))) == ["[('ACME', 'firing')]", "[('ACME', 'resolved')]"]
 
@@ -265,6 +266,13 @@ def test_two_senders_send_once(channel: Channel, receiver: Receiver) -> None:
     [same] = Notification.objects.select_related("channel")
     assert notifications.claim(row, at)
     assert not notifications.claim(same, at)
+
+
+def test_a_try_after_many_slow_ones_has_its_whole_lease(channel: Channel) -> None:
+    fire()
+    row = Notification.objects.select_related("channel").get()
+    assert notifications.claim(row, later(minutes=-10))
+    assert row.due_at > later(seconds=outlets.SECONDS)
 
 
 def test_a_chain_of_notifications_never_forks(channel: Channel) -> None:
