@@ -117,8 +117,8 @@ def check_size(data: dict[str, Any]) -> None:
     except UnicodeEncodeError:
         raise Rejected(place_of(data, is_broken) or "data", "holds a lone surrogate, which is not text") from None
     except ValueError:
-        place = place_of(data, is_endless) or "data"
-        raise Rejected(place, "holds NaN or an infinite number, which is not JSON") from None
+        endless = place_of(data, is_endless) or "data"
+        raise Rejected(endless, "holds NaN or an infinite number, which is not JSON") from None
     if size > settings.MAX_EVENT_BYTES:
         raise Rejected("data", f"is {size:,} bytes, the limit is {settings.MAX_EVENT_BYTES:,}")
     if "\\u0000" in encoded and (place := place_of(data, holds_nul)):
