@@ -68,7 +68,11 @@ def measure(answers: int, queries: int) -> dict[str, Any]:
         for name, weights in (("words", Weights(vector=0)), ("vectors", Weights(text=0))):
             query = Query(text=text, vector=vector, k=30)
             timed[name].append(
-                seconds(lambda query=query, weights=weights: index.search(ANSWERS, query, weights=weights))
+                seconds(
+                    lambda query=query, weights=weights: index.search(
+                        ANSWERS, query, weights=weights, release=FINGERPRINT
+                    )
+                )
             )
     return {name: quantiles(times) for name, times in timed.items()} | {"answers": answers, "queries": queries}
 

@@ -79,7 +79,9 @@ class IndexText:
         if not self.release:
             return []
         excluded = frozenset(document_key(self.slug, key) for key in exclude)
-        hits = search(COLLECTION, Query(vector=vector, filters=self.filters, exclude=excluded, k=k))
+        hits = search(
+            COLLECTION, Query(vector=vector, filters=self.filters, exclude=excluded, k=k), release=self.release
+        )
         self.degraded += [reason for reason in hits.degraded if reason not in self.degraded]
         return [(split_key(each.key)[1], each.similarity or 0.0) for each in hits.candidates]
 

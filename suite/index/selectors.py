@@ -1,7 +1,8 @@
 """What pages and the API read: candidates, vectors of documents, the vector of a typed text. Nothing here loads torch.
 
-A request pins one active generation and takes the fingerprint from it, so vectors of two releases never meet. What
-could not be had is named in the answer (`Hits.degraded`), never left out in silence.
+A request pins one active generation and takes the fingerprint from it; what it searches after that, in this collection
+or another, it searches under that release, so vectors of two releases never meet. What could not be had is named in the
+answer (`Hits.degraded`), never left out in silence.
 """
 
 from __future__ import annotations
@@ -55,29 +56,44 @@ def engine() -> Engine:
     return EmbeddedEngine(settings.INDEX_DIR)
 
 
-_active: dict[str, tuple[float, Generation | None]] = {}
+_read: dict[tuple[str, str], tuple[float, Generation | None]] = {}
 
 
 def active_generation(collection: str) -> Generation | None:
     """The generation that serves, at most a second old."""
-    read_at, generation = _active.get(collection, (-ACTIVE_AGE, None))
+    return _generation(collection, "")
+
+
+def _generation(collection: str, release: str) -> Generation | None:
+    """The generation that serves or, for a request that has pinned a release, the one that serves or served last under
+    it: a switch in the middle of a request changes nothing for it."""
+    read_at, generation = _read.get((collection, release), (-ACTIVE_AGE, None))
     if generation is None or time.monotonic() - read_at >= ACTIVE_AGE:
-        generation = Generation.objects.filter(collection=collection, state=Generation.State.ACTIVE).first()
-        _active[collection] = (time.monotonic(), generation)
+        rows = Generation.objects.filter(collection=collection)
+        if release:
+            served = rows.filter(fingerprint=release, activated_at__isnull=False)
+            generation = served.order_by("-activated_at", "-id").first()
+        else:
+            generation = rows.filter(state=Generation.State.ACTIVE).first()
+        _read[collection, release] = (time.monotonic(), generation)
     return generation
 
 
 def forget_active_generations() -> None:
     """Read them anew at the next search; for the process that has just switched one."""
-    _active.clear()
+    _read.clear()
 
 
-def search(collection: str, query: Query, *, weights: Weights = Weights()) -> Hits:  # noqa: B008  frozen
+def search(collection: str, query: Query, *, weights: Weights = Weights(), release: str = "") -> Hits:  # noqa: B008
     """Candidates for a query. A text without a vector is encoded by a worker within `SUITE_QUERY_DEADLINE`.
 
-    A leg of weight 0 is not asked. Nothing is raised for an engine that is down: the answer is empty and says so.
+    `release` is the one that the request has pinned: its generation is searched, whatever serves by now. A query that
+    brings its vector must name the vector's release; raises `ValueError` where it does not. A leg of weight 0 is not
+    asked. Nothing is raised for an engine that is down: the answer is empty and says so.
     """
-    generation = active_generation(collection)
+    if query.vector is not None and not release:
+        raise ValueError("a query with a vector must name the release that the vector is of")
+    generation = _generation(collection, release)
     if generation is None:
         return Hits(degraded=(NO_RELEASE,))
     degraded = []

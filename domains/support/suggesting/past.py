@@ -34,11 +34,11 @@ def examination(position: int) -> float:
     return EXAMINED[min(position, len(EXAMINED)) - 1]
 
 
-def near_decisions(vector: np.ndarray | None) -> Past:
-    """What was decided on the nearest earlier questions, by candidate."""
+def near_decisions(vector: np.ndarray | None, release: str) -> Past:
+    """What was decided on the nearest earlier questions, by candidate; the vector is of this release."""
     if vector is None:
         return Past()
-    hits = index.search(QUESTIONS, Query(vector=vector, k=NEAREST), weights=Weights(text=0))
+    hits = index.search(QUESTIONS, Query(vector=vector, k=NEAREST), weights=Weights(text=0), release=release)
     near = {each.key: each.similarity or 0.0 for each in hits.candidates}
     return past_of(near, suggestions_of(near))
 

@@ -30,10 +30,9 @@ GENERATION = "memory"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Candidates, the release whose vectors they were found by, and what could not be had."""
+    """Candidates, and what could not be had."""
 
     candidates: list[Candidate]
-    release: str = ""
     degraded: tuple[str, ...] = ()
 
 
@@ -43,27 +42,29 @@ class Pools(Protocol):
 
 
 class IndexPools:
-    """The collections that serve."""
+    """The collections under one release: both pools, and the vector of the question, are of that one."""
+
+    def __init__(self, release: str) -> None:
+        self.release = release
 
     def find(self, question: str, vector: np.ndarray | None, more: Sequence[str] = ()) -> Found:
         candidates: list[Candidate] = []
         degraded: list[str] = []
-        release = ""
         weights = Weights() if vector is not None else Weights(vector=0)
         for pool, collection in COLLECTION_OF.items():
-            hits = index.search(collection, Query(text=question, vector=vector, k=DEPTH), weights=weights)
-            release = release or hits.release
+            query = Query(text=question, vector=vector, k=DEPTH)
+            hits = index.search(collection, query, weights=weights, release=self.release)
             degraded += [reason for reason in hits.degraded if reason not in degraded]
             bm25 = {each.key: each.bm25 for each in hits.candidates}
             keys = list(dict.fromkeys([*bm25, *(more if pool == ANSWER else ())]))
             texts = answer_texts(keys) if pool == ANSWER else reply_texts(keys)
-            vectors = index.vectors(collection, keys, hits.release)
+            vectors = index.vectors(collection, keys, self.release)
             candidates += [
                 Candidate(pool, key, *texts[key], bm25.get(key), rank, vectors.get(key))
                 for rank, key in enumerate(keys)
                 if key in texts
             ]
-        return Found(candidates, release, tuple(degraded))
+        return Found(candidates, tuple(degraded))
 
 
 def answer_texts(keys: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -70,11 +70,12 @@ def loaded(row: Ranker) -> Loaded:
 
 def suggest(question: str, vector: np.ndarray | None, ranker: Loaded | None, k: int = MOST) -> Answered:
     """`vector` is the masked question's under the ranker's release, None where it could not be had in time."""
-    past = near_decisions(vector)
-    found = IndexPools().find(question, vector, added(past))
+    if ranker is None:
+        release = active_fingerprint()
+        return Answered([], release=release, degraded=[NO_RANKER if release else NO_RELEASE])
+    past = near_decisions(vector, ranker.fingerprint)
+    found = IndexPools(ranker.fingerprint).find(question, vector, added(past))
     degraded = list(found.degraded)
-    if ranker is None or (found.release and found.release != ranker.fingerprint):
-        return Answered([], release=found.release, degraded=[*degraded, NO_RANKER if found.release else NO_RELEASE])
     if ranker.head is None:
         degraded.append(NO_HEAD)
     past = with_acceptance(past, [candidate.name for candidate in found.candidates])
@@ -89,7 +90,7 @@ def suggest(question: str, vector: np.ndarray | None, ranker: Loaded | None, k: 
         others[:CONSIDERED],
         best,
         threshold,
-        found.release,
+        ranker.fingerprint,
         ranker.id,
         list(dict.fromkeys(degraded)),
     )

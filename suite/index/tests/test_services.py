@@ -111,7 +111,7 @@ def test_vectors_are_the_encoders_and_unchanged_text_is_not_encoded_again(
     assert stored.keys() == {"a", "b"}
     assert stored["b"] == pytest.approx(encoder.vector("black boot"), abs=1e-3)
     assert selectors.vectors(NAME, ["a"], "another") == {}
-    nearest = selectors.search(NAME, Query(vector=encoder.vector("black boot"))).candidates[0]
+    nearest = selectors.search(NAME, Query(vector=encoder.vector("black boot")), release=FINGERPRINT).candidates[0]
     assert (nearest.key, nearest.bm25) == ("b", None)
     assert nearest.similarity == pytest.approx(1, abs=2e-3)
 
@@ -353,8 +353,8 @@ def test_an_active_generation_is_read_at_most_once_a_second(generation: Generati
     with django_assert_num_queries(1):
         assert selectors.active_generation(NAME) == generation
         assert selectors.active_generation(NAME) == generation
-    read_at, cached = selectors._active[NAME]
-    selectors._active[NAME] = (read_at - selectors.ACTIVE_AGE, cached)
+    read_at, cached = selectors._read[NAME, ""]
+    selectors._read[NAME, ""] = (read_at - selectors.ACTIVE_AGE, cached)
     with django_assert_num_queries(1):
         selectors.active_generation(NAME)
 

@@ -48,7 +48,7 @@ def hits(text: str) -> index.Hits:
     generation = index.active_generation(NAME)
     assert generation is not None
     vector = runtime.encoder_for(generation.fingerprint).embed([text])[0]
-    return index.search(NAME, Query(text=text, vector=vector, k=5))
+    return index.search(NAME, Query(text=text, vector=vector, k=5), release=generation.fingerprint)
 
 
 @both_engines
@@ -137,6 +137,22 @@ def test_every_answer_comes_from_one_release_while_another_is_promoted(things, r
     assert {answer.release for answer in answers} == {release.fingerprint for release in releases}
     assert [answer.candidates[0].key for answer in answers] == [f"t{number % 60}" for number in range(len(answers))]
     assert {answer.degraded for answer in answers} == {()}
+
+
+@both_engines
+def test_a_request_that_has_pinned_a_release_ends_with_it(things, releases):
+    """Under the other release's generation the vector would be nearest to anything."""
+    things.write_many(40)
+    promote(releases[0])
+    pinned = hits("thing number 7").release
+    vector = runtime.encoder_for(pinned).embed(["thing number 7"])[0]
+    promote(releases[1])
+    index.forget_active_generations()
+    answer = index.search(NAME, Query(vector=vector, k=1), release=pinned)
+    assert (answer.release, answer.candidates[0].key) == (pinned, "t7")
+    assert answer.candidates[0].similarity == pytest.approx(1, abs=2e-3)
+    with pytest.raises(ValueError, match="must name the release"):
+        index.search(NAME, Query(vector=vector, k=1))
 
 
 def test_a_generation_that_lacks_documents_is_refused(things, releases, monkeypatch):
