@@ -17,20 +17,26 @@ def searched(run: TrainingRun) -> SafeString | str:
         return ""
     best = run.best_trial
     names = list(run.trials[0]["values"])
-    heads = ("trial", "state", "best mean", "evaluations", *(name.replace("_", " ") for name in names))
+    heads = ("trial", "state", "best mean", *(name.replace("_", " ") for name in names))
+    failed = ((trial["number"], trial["message"]) for trial in run.trials if trial["message"])
     rows = ((row(trial, names, is_best=trial is best),) for trial in run.trials)
     return format_html(
-        '{}<div class="overflow-x-auto"><table><tr>{}</tr>{}</table></div>',
-        format_html("<p>Best settings so far: <code>{}</code></p>", json.dumps(run.best_config)) if best else "",
+        '{}<div class="overflow-x-auto"><table><tr>{}</tr>{}</table></div>{}',
+        format_html("<p>Best settings: <code>{}</code></p>", json.dumps(run.best_config)) if best else "",
         format_html_join("", '<th class="pr-3 text-left">{}</th>', ((head,) for head in heads)),
         format_html_join("", "{}", rows),
+        format_html_join("", "<p>Trial {} failed: {}</p>", failed),
     )
 
 
 def row(trial: dict[str, Any], names: list[str], *, is_best: bool) -> SafeString:
-    state = "best" if is_best else f"{trial['state']}: {trial['message']}" if trial["message"] else trial["state"]
     mean = f"{max(trial['means']):.4f}" if trial["means"] else "-"
-    cells = (trial["number"], state, mean, len(trial["means"]), *(f"{trial['values'][name]:.3g}" for name in names))
+    cells = (
+        trial["number"],
+        "best" if is_best else trial["state"],
+        mean,
+        *(f"{trial['values'][name]:.3g}" for name in names),
+    )
     return format_html(
         '<tr class="{}">{}</tr>',
         "font-semibold text-primary-600 dark:text-primary-500" if is_best else "",

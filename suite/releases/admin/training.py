@@ -62,6 +62,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     actions_detail = ("stop", "train_best")
 
     class Media:
+        css = {"all": ("releases/training.css",)}
         js = (Script("live.js", type="module"), Script("releases/training.js", type="module"))
 
     def has_train_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
@@ -79,7 +80,9 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     def done(self, run: TrainingRun) -> str:
         progress = run.progress
         batches = f"{progress.get('batch', 0):,} of {progress['batches']:,} batches" if progress.get("batches") else "-"
-        return f"trial {len(run.trials)} of {run.trials_wanted}, {batches}" if run.trials_wanted else batches
+        if not run.trials_wanted:
+            return batches
+        return f"trial {len(run.trials)} of {run.trials_wanted}" + (f", {batches}" if run.state == "running" else "")
 
     @display(description="Outcome")
     def outcome(self, run: TrainingRun) -> SafeString:

@@ -116,7 +116,7 @@ def test_the_trials_are_shown_and_the_best_one_is_trained_with(operator):  # noq
         data=[["shop.moods", "moods.jsonl"]], has_rows=False,
     )  # fmt: skip
     page = operator.get(f"{RUNS}{run.pk}/change/").text
-    for shown in ("trial 5 of 12, 120 of 400 batches", "0.8340", "failed: the loss", "stopped early", "0.0004",
+    for shown in ("trial 5 of 12, 120 of 400 batches", "0.8340", "Trial 3 failed: the loss", "stopped early", "0.0004",
                   "learning rate", "&quot;learning_rate&quot;: 0.0004", "Train with the best settings"):  # fmt: skip
         assert shown in page
     operator.post(f"{RUNS}{run.pk}/train-best/", {"_form_submitted": "True"})
