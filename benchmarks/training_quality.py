@@ -4,8 +4,8 @@
 are distributed, `movielens=FOLDER` (or `SUITE_MOVIELENS`) RecBole's ml-100k; what is not there is left out. Held out:
 SEntFiN and topics 20% by a hash of the text (links and repeats removed from tweets before), Banking77's own test file,
 StackFAQ every fourth thread, of MovieLens everybody's last two films, of Online Retail what was bought after the cut.
-`config=FILE` is the configuration of `manage.py train`; `output=DIR` keeps the plain files and both releases;
-`only=NAME,NAME` trains on some formats only.
+`config=FILE` is the configuration of `manage.py train`, any other option a field of it (`minutes=5`); `output=DIR`
+keeps the plain files and both releases; `only=NAME,NAME` trains on some formats only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import re
 import tempfile
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from django.core.management import call_command
 from domains.commerce.movielens import read_movielens
 from domains.commerce.online_retail import read as read_online_retail
 from domains.finance.public_data import read_sentfin, read_twitter_topics
+from suite.encoder.training.config import TrainingConfig, read_config
 from suite.formats import LoadOptions, read_records
+from suite.management.training import clear_errors
 from suite.releases.training_data import is_held_out
 
 NAME = "training-quality"
@@ -41,47 +44,72 @@ LINK = re.compile(r"https?://\S+")
 Files = dict[str, list[dict[str, Any]]]  # name of a plain file: its records
 
 
-def run(data: str = "", config: str = "", output: str = "", only: str = "", movielens: str = "") -> dict[str, Any]:
-    """{"frozen": {measure: {metric: value}}, "trained": the same, "seconds": of training}."""
-    source = Path(data or os.environ.get("SUITE_DATA", ""))
-    films = movielens or os.environ.get("SUITE_MOVIELENS", "")
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(output or scratch)
-        files = plain_files(source) | (shop(movielens_records(Path(films)), "movielens") if films else {})
-        join(files, "commerce.items.train", "commerce.interactions.train")
-        for name, records in files.items():
-            write(folder / f"{name}.jsonl", records)
-        wanted = [name for name in FORMATS if f"{name}.train" in files and (not only or name in only.split(","))]
-        used_files = [*wanted, *(BESIDE[name] for name in wanted if name in BESIDE)]
-        inputs = [f"--data={name}={folder / name}.train.jsonl" for name in used_files]
-        frozen = folder / "frozen.json"
-        frozen.write_text('{"epochs": 0}')
+def run(
+    data: str = "", config: str = "", output: str = "", only: str = "", movielens: str = "", **fields: Any
+) -> dict[str, Any]:
+    """{"frozen": {measure: {metric: value}, "seconds": of training}, "trained": the same}."""
+    with tempfile.TemporaryDirectory() as scratch, clear_errors():
+        recipe = configured(config, fields)
+        public = prepared(Path(output or scratch), data, only, movielens)
         answer: dict[str, Any] = {}
-        for name, used in (("frozen", str(frozen)), ("trained", config)):
-            started = time.monotonic()
-            arguments = [*inputs, f"--output={folder / name}", *([f"--config={used}"] if used else [])]
-            call_command("train", *arguments, stdout=io.StringIO())
-            seconds = round(time.monotonic() - started, 1)
-            answer[name] = measured(folder, folder / name, files, wanted) | {"seconds": seconds}
+        for name, used in (("frozen", TrainingConfig(epochs=0)), ("trained", recipe)):
+            release, seconds = public.trained(name, used)
+            answer[name] = public.measured(release) | {"seconds": round(seconds, 1)}
         return answer
 
 
-def measured(folder: Path, release: Path, files: Files, wanted: Iterable[str]) -> dict[str, Any]:
-    """{measure: metrics} of a release on what was held out."""
-    found = {}
-    for name in files:
-        measure, is_held, part = name.partition(".test")
-        if not is_held or measure not in wanted:
-            continue
-        beside = AGAINST.get(measure) or AGAINST.get(name)
-        arguments = ["--against", str(folder / f"{beside}.jsonl")] if beside else []
-        if part == " retail":
-            arguments += ["--cut", CUT]
-        out = io.StringIO()
-        call_command("evaluate", measure, "--data", str(folder / f"{name}.jsonl"), *arguments,
-                     "--release", str(release), "--json", stdout=out)  # fmt: skip
-        found[measure + part] = json.loads(out.getvalue())["metrics"]
-    return found
+def configured(config: str, fields: Mapping[str, Any]) -> TrainingConfig:
+    """Of a file, with these fields changed. Raises `ConfigError`."""
+    return TrainingConfig.from_mapping(fields, read_config(Path(config)) if config else None)
+
+
+def prepared(folder: Path, data: str, only: str, movielens: str) -> PublicData:
+    """The plain files, written into the folder."""
+    films = movielens or os.environ.get("SUITE_MOVIELENS", "")
+    files = plain_files(Path(data or os.environ.get("SUITE_DATA", "")))
+    files |= shop(movielens_records(Path(films)), "movielens") if films else {}
+    join(files, "commerce.items.train", "commerce.interactions.train")
+    for name, records in files.items():
+        write(folder / f"{name}.jsonl", records)
+    wanted = [name for name in FORMATS if f"{name}.train" in files and (not only or name in only.split(","))]
+    return PublicData(folder, files, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicData:
+    """Plain files in a folder, and which formats of them are trained on and measured."""
+
+    folder: Path
+    files: Files
+    wanted: list[str]
+
+    def trained(self, name: str, config: TrainingConfig, **streams: Any) -> tuple[Path, float]:
+        """(the folder of the release, seconds that training took)."""
+        used = [*self.wanted, *(BESIDE[one] for one in self.wanted if one in BESIDE)]
+        place = self.folder / f"{name}.json"
+        place.write_text(json.dumps(config.changes()))
+        inputs = [f"--data={one}={self.folder / one}.train.jsonl" for one in used]
+        started = time.monotonic()
+        call_command("train", *inputs, f"--config={place}", f"--output={self.folder / name}",
+                     **{"stdout": io.StringIO()} | streams)  # fmt: skip
+        return self.folder / name, time.monotonic() - started
+
+    def measured(self, release: Path) -> dict[str, Any]:
+        """{measure: metrics} of a release on what was held out."""
+        found: dict[str, Any] = {}
+        for name in self.files:
+            measure, is_held, part = name.partition(".test")
+            if not is_held or measure not in self.wanted:
+                continue
+            beside = AGAINST.get(measure) or AGAINST.get(name)
+            arguments = ["--against", str(self.folder / f"{beside}.jsonl")] if beside else []
+            if part == " retail":
+                arguments += ["--cut", CUT]
+            out = io.StringIO()
+            call_command("evaluate", measure, "--data", str(self.folder / f"{name}.jsonl"), *arguments,
+                         "--release", str(release), "--json", stdout=out)  # fmt: skip
+            found[measure + part] = json.loads(out.getvalue())["metrics"]
+        return found
 
 
 def write(path: Path, records: Iterable[dict[str, Any]]) -> None:
