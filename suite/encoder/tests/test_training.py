@@ -180,6 +180,21 @@ def test_a_history_leans_to_the_newest():
     torch.testing.assert_close(found, torch.tensor([2.0, 1.0, 0.0]) / 5**0.5)
 
 
+def test_items_learn_beside_their_texts_what_makes_them_wanted(tiny, tmp_path):
+    config = replace(QUICK, item_residual=0.1, dropout=0.0, learning_rate=0.0, head_rate=0.05, epochs=30)
+    run = Run(tiny, [next_task()], config, RunFolder(tmp_path / "with", "d"))
+    first = run.backward(0, range(len(THINGS)))
+    run.train(silent)
+    assert run.backward(0, range(len(THINGS))) < first - 0.5  # though the body stays as it is
+    sizes = run.heads.layers["0"].vectors.norm(dim=1)
+    assert len(sizes) == len(THINGS) and (sizes > 0).all()
+
+    firm = Run(tiny, [next_task()], replace(config, item_residual=100.0), RunFolder(tmp_path / "firm", "d"))
+    firm.train(silent)
+    assert firm.heads.layers["0"].vectors.norm(dim=1).max() < sizes.min() / 5
+    assert not Run(tiny, [next_task()], QUICK, RunFolder(tmp_path / "none", "d")).heads.layers
+
+
 def test_mined_negatives_are_near_but_no_answers():
     angles = torch.tensor([0.0, 0.1, 0.2, 0.45, 1.0, 3.0])  # texts on a circle
     vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
@@ -223,9 +238,10 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_run_that_was_broken_off_ends_where_it_would_have(tiny, tmp_path, accumulate):
-    config = replace(QUICK, checkpoint_seconds=0.0, precision="float32", accumulate=accumulate)
+@pytest.mark.parametrize(("accumulate", "item_residual"), [(1, 1.0), (2, 0.0)])
+def test_a_run_that_was_broken_off_ends_where_it_would_have(tiny, tmp_path, accumulate, item_residual):
+    config = replace(QUICK, checkpoint_seconds=0.0, precision="float32", accumulate=accumulate,
+                     item_residual=item_residual)  # fmt: skip
     whole, _ = fine_tune(tiny, every_task(), config, RunFolder(tmp_path / "whole", "d"), silent)
 
     folder = RunFolder(tmp_path / "broken", "d")
@@ -280,6 +296,13 @@ def test_time_is_a_limit(tiny, tmp_path):
     _, progress = fine_tune(tiny, [mood_task()], config, RunFolder(tmp_path, "d"), silent)
     assert 0 < progress.batch < progress.batches
     assert progress.seconds < 5
+
+
+def test_time_that_was_over_before_the_first_batch_leaves_a_body(tiny, tmp_path):
+    config = replace(QUICK, minutes=1e-6)
+    tuned, progress = fine_tune(tiny, [mood_task()], config, RunFolder(tmp_path, "d"), silent)
+    assert progress.batch == 1
+    assert tuned.fingerprint == tiny.fingerprint  # the rate has fallen to 0 by then
 
 
 @pytest.mark.parametrize("is_embedding_trained", [False, True])

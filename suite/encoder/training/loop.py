@@ -121,7 +121,7 @@ class Run:
 
     def new_heads(self) -> torch.nn.Module:
         """What is trained along with the body and thrown away afterwards."""
-        return Heads(self.tasks, self.encoder.dimensions, self.config.scale)
+        return Heads(self.tasks, self.encoder.dimensions, self.config.scale, self.config.item_residual > 0)
 
     @contextmanager
     def precision(self) -> Iterator[None]:
@@ -138,7 +138,7 @@ class Run:
         if not self.progress.evaluations:
             self.evaluate()
         saved_at = time.monotonic()
-        while self.share() < 1 and not self.is_stale():
+        while not self.progress.batch or (self.share() < 1 and not self.is_stale()):  # one at least, however slow it is
             self.one_batch()
             if self.share() * self.config.evaluations >= len(self.progress.evaluations):
                 self.evaluate()

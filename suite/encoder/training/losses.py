@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch.nn import functional as F
@@ -18,7 +18,7 @@ class Heads(torch.nn.Module):
     """The heads that are trained along with the body, one for each task that has classes, and thrown away afterwards:
     the release's own are fitted on the finished body."""
 
-    def __init__(self, tasks: Sequence[Task], dimensions: int, scale: float) -> None:
+    def __init__(self, tasks: Sequence[Task], dimensions: int, scale: float, has_residuals: bool = False) -> None:
         super().__init__()
         self.scale = scale
         self.layers = torch.nn.ModuleDict()
@@ -29,6 +29,8 @@ class Heads(torch.nn.Module):
                 self.layers[str(number)] = layer = torch.nn.Linear(1, 1)  # of the cosine
                 torch.nn.init.ones_(layer.weight)  # the nearer, the likelier, from the start
                 torch.nn.init.constant_(layer.bias, -0.5)
+            elif task.kind == NEXT_ITEM and has_residuals:
+                self.layers[str(number)] = Residuals({one.texts[0] for one in task.train}, dimensions)
 
     def logits(self, number: int, vectors: torch.Tensor) -> torch.Tensor:
         """(b, d) -> (b, k) of a classification."""
@@ -37,6 +39,27 @@ class Heads(torch.nn.Module):
     def relevance(self, number: int, cosines: torch.Tensor) -> torch.Tensor:
         """(b,) -> (b,): log odds that a pair belongs together."""
         return self.layers[str(number)](cosines[:, None]).squeeze(1) * self.scale
+
+    def residuals(self, number: int, items: Sequence[int], vectors: torch.Tensor) -> torch.Tensor:
+        """What each item is beside its text, as `vectors`, (i, d); zeros where nothing is learned of that."""
+        if str(number) not in self.layers:
+            return torch.zeros_like(vectors)
+        return self.layers[str(number)](items)
+
+
+class Residuals(torch.nn.Module):
+    """A vector of every item that is a target, by the number of its text, at first zeros.
+
+    It learns what an item's text cannot say, such as that everybody buys it, so the body need not learn it by heart.
+    """
+
+    def __init__(self, items: Collection[int], dimensions: int) -> None:
+        super().__init__()
+        self.places = {item: place for place, item in enumerate(sorted(items))}
+        self.vectors = torch.nn.Parameter(torch.zeros(len(items), dimensions))
+
+    def forward(self, items: Sequence[int]) -> torch.Tensor:
+        return self.vectors[[self.places[item] for item in items]]
 
 
 def loss_of(
@@ -57,7 +80,14 @@ def loss_of(
         return softmax_over_texts(anchors, [one.texts[1:] for one in batch], vectors, row, config.scale)
     if task.kind == NEXT_ITEM:
         histories = torch.stack([history(vectors, [row(text) for text in one.texts[1:]]) for one in batch])
-        return softmax_over_texts(histories, [one.texts[:1] for one in batch], vectors, row, config.scale)
+        items = list(dict.fromkeys(one.texts[0] for one in batch))
+        targets = vectors[[row(item) for item in items]]  # (i, d)
+        residuals = heads.residuals(number, items, targets)
+        places = {item: place for place, item in enumerate(items)}
+        targets = F.normalize(targets + residuals, dim=1)
+        wanted = [one.texts[:1] for one in batch]
+        loss = softmax_over_texts(histories, wanted, targets, places.__getitem__, config.scale)
+        return loss + config.item_residual * residuals.square().sum(dim=1).mean()
     raise ValueError(f"task {task.name}: there is no loss for {task.kind!r}")
 
 
