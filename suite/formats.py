@@ -52,6 +52,14 @@ class LoadOptions:
         self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
 
 
+class EventOfLine(dict[str, Any]):
+    """A CloudEvent that was made of one line of a file; what is wrong with it is told with the line's number."""
+
+    def __init__(self, line: int, event: Mapping[str, Any]) -> None:
+        super().__init__(event)
+        self.line = line
+
+
 Record = dict[str, Any] | Problem | Skipped  # a dict is one CloudEvent, as `suite.events.ingestion.ingest` takes it
 
 

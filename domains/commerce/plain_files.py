@@ -16,7 +16,7 @@ from typing import Any
 from domains.commerce import services
 from domains.commerce.events import INTERACTION_FIELDS, ITEM_FIELDS, LINK_FIELDS
 from domains.commerce.models import Catalogue, Item
-from suite.formats import FormatError, LoadOptions, Problem, Record, Skipped, read_records
+from suite.formats import EventOfLine, FormatError, LoadOptions, Problem, Record, Skipped, read_records
 
 SOURCE = "file"
 NUMBERS = ("price", "value", "timestamp", "created_at")
@@ -70,7 +70,8 @@ def item_events(found: Sequence[Line], catalogue: str, started: datetime) -> Ite
         elif shows not in ("", name):
             name = f"{name} after {digest(shows)}"
         data = {"catalogue": catalogue} | record
-        yield event(name, "commerce.item.changed", data, started + timedelta(microseconds=number))
+        changed = event(name, "commerce.item.changed", data, started + timedelta(microseconds=number))
+        yield EventOfLine(number, changed)
 
 
 def read_interaction_file(path: Path, options: LoadOptions) -> Iterator[Record]:
@@ -83,7 +84,8 @@ def read_interaction_file(path: Path, options: LoadOptions) -> Iterator[Record]:
             yield Problem(found[0], "has no timestamp")
         else:
             name = f"{catalogue} {found[0]} {digest(found[1])}"
-            yield event(name, "commerce.interaction.recorded", {"catalogue": catalogue} | found[1])
+            recorded = event(name, "commerce.interaction.recorded", {"catalogue": catalogue} | found[1])
+            yield EventOfLine(found[0], recorded)
 
 
 def read_link_file(path: Path, options: LoadOptions) -> Iterator[Record]:
@@ -94,7 +96,8 @@ def read_link_file(path: Path, options: LoadOptions) -> Iterator[Record]:
             yield found
         else:
             data = {"catalogue": catalogue} | found[1]
-            yield event(f"{catalogue} {digest(found[1])}", "commerce.link.recorded", data)
+            recorded = event(f"{catalogue} {digest(found[1])}", "commerce.link.recorded", data)
+            yield EventOfLine(found[0], recorded)
 
 
 def lines(path: Path, options: LoadOptions, fields: frozenset[str] | None = None) -> Iterator[Line | Problem]:

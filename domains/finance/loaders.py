@@ -14,7 +14,7 @@ from domains.finance.news import directory
 from domains.finance.public_data import read_sentfin, read_twitter_topics
 from domains.finance.sample.stream import LIVE as LIVE
 from domains.finance.sample.stream import read_sample
-from suite.formats import Loader, LoadOptions, Problem, Record, Skipped, read_records
+from suite.formats import EventOfLine, Loader, LoadOptions, Problem, Record, Skipped, read_records
 
 SOURCE = "file"
 LABELLED = frozenset(("text", "label"))
@@ -26,10 +26,10 @@ def read_lines(kind: str, fields: frozenset[str], path: Path, options: LoadOptio
         if isinstance(found, Problem):
             yield found
             continue
-        _, record = found
+        number, record = found
         for name in record.keys() - fields:
             options.unknown_field(name)
-        yield event(kind, {name: value for name, value in record.items() if name in fields})
+        yield EventOfLine(number, event(kind, {name: value for name, value in record.items() if name in fields}))
 
 
 def event(kind: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.support.models import Answer
-from suite.formats import FormatError, LoadOptions, Problem, Record, Skipped, read_records
+from suite.formats import EventOfLine, FormatError, LoadOptions, Problem, Record, Skipped, read_records
 
 SOURCE = "file"
 ANSWER_FIELDS = frozenset(("answer_id", "text", "title", "source", "language"))
@@ -54,7 +54,8 @@ def answer_events(lines: Sequence[Line], started: datetime) -> Iterator[Record]:
             name = shows
         elif shows not in ("", name):
             name = f"{name} after {digest(shows)}"
-        yield event(name, "support.answer.changed", record, started + timedelta(microseconds=number))
+        changed = event(name, "support.answer.changed", record, started + timedelta(microseconds=number))
+        yield EventOfLine(number, changed)
 
 
 def read_question_file(path: Path, options: LoadOptions) -> Iterator[Record]:
@@ -71,7 +72,7 @@ def read_question_file(path: Path, options: LoadOptions) -> Iterator[Record]:
             continue
         key = f"question-{record['question_id']}"
         data = {"conversation_id": key, "message_id": f"{key}-1", "text": record.get("text")}
-        yield event(f"{key} {digest(record)}", "support.message.received", data)
+        yield EventOfLine(number, event(f"{key} {digest(record)}", "support.message.received", data))
 
 
 def read_training_file(format: str) -> Callable[[Path, LoadOptions], Iterator[Record]]:
@@ -119,7 +120,7 @@ def read_banking77(path: Path, options: LoadOptions) -> Iterator[Record]:
             options.on_bytes(len(row["text"]))
             key = f"banking77-{path.stem}-{reader.line_num}"
             data = {"conversation_id": key, "message_id": f"{key}-1", "text": row["text"].strip()}
-            yield event(f"{key} {digest(row)}", "support.message.received", data)
+            yield EventOfLine(reader.line_num, event(f"{key} {digest(row)}", "support.message.received", data))
 
 
 def known_fields(record: dict[str, Any], fields: frozenset[str], options: LoadOptions) -> dict[str, Any]:

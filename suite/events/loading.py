@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -24,7 +24,7 @@ from suite.events.database import patiently
 from suite.events.envelope import Rejected
 from suite.events.ingestion import BacklogFull, Result, checked, given_id, ingest
 from suite.events.models import LoadProgress, PendingEvent
-from suite.formats import FormatError, Loader, LoadOptions, Problem, Record, Skipped
+from suite.formats import EventOfLine, FormatError, Loader, LoadOptions, Problem, Record, Skipped
 
 BATCH = 1_000  # records in one transaction
 MAX_REASONS = 50  # distinct reasons that are told apart; the rest are one
@@ -138,7 +138,7 @@ class Load:
             if self.is_strict and isinstance(record, Problem):
                 raise BadLine(f"line {record.line} {record.reason}")
             if self.is_strict and isinstance(record, dict) and (result := try_out(record)).status == "rejected":
-                raise BadLine(f"event {result.id}: {result.field} {result.reason}")
+                raise BadLine(rejection(record, result))
             yield record
 
     def store(self, batch: Sequence[Record], progress: LoadProgress) -> None:
@@ -166,9 +166,16 @@ class Load:
         for record in batch:
             if isinstance(record, Problem):
                 self.complain(f"line {record.line} {record.reason}")
-        for result in results:
+        events = [record for record in batch if isinstance(record, dict)]
+        for event, result in zip(events, results, strict=True):
             if result.status == "rejected":
-                self.complain(f"event {result.id}: {result.field} {result.reason}")
+                self.complain(rejection(event, result))
+
+
+def rejection(event: Mapping[str, Any], result: Result) -> str:
+    """What is wrong with an event, and where it came from."""
+    where = f"line {event.line}" if isinstance(event, EventOfLine) else f"event {result.id}:"
+    return f"{where} {result.field} {result.reason}"
 
 
 def batches(records: Iterable[Record]) -> Iterator[list[Record]]:

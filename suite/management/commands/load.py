@@ -98,9 +98,14 @@ class Command(PlainCommand):
     def complain(self, line: str) -> None:
         self.complaints += 1
         if self.complaints <= SHOWN_LINES:
-            self.bar.write(line, file=self.stderr)
+            self.write(line)
         elif self.complaints == SHOWN_LINES + 1:
-            self.bar.write("further lines are only counted", file=self.stderr)
+            self.write("further lines are only counted")
+
+    def write(self, line: str) -> None:
+        """Above the progress bar."""
+        with self.bar.external_write_mode(file=self.stderr):
+            self.stderr.write(line)
 
     def drain(self, accepted: int) -> None:
         """Handle and index what was taken in, beside running workers or without any."""
