@@ -1,8 +1,8 @@
 """The registry of domains: the folders of `domains/` that hold a `domain.py`.
 
-A domain is one folder. Its parts are modules with fixed names (`events`, `handlers`, `documents`, `heads`, `jobs`,
-`loaders`, `evaluations`, `benchmarks`, `api`, `urls`), found here and imported on first use, so that a process only
-loads what it needs: a web process never imports `handlers`, and so never loads torch.
+A domain is one folder. Its parts are modules with fixed names (`events`, `handlers`, `documents`, `heads`, `decisions`,
+`jobs`, `loaders`, `evaluations`, `benchmarks`, `api`, `urls`), found here and imported on first use, so that a process
+only loads what it needs: a web process never imports `handlers`, and so never loads torch.
 """
 
 from __future__ import annotations

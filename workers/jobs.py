@@ -11,6 +11,8 @@ def sweep() -> None:
         services.ring()
     if selectors.outstanding_runs().exists():
         services.ring_training()
+    if selectors.running_shadow():
+        services.ring_shadow()
     for name in jobs.due():
         run.delay(name)
 

@@ -74,6 +74,7 @@ class Encoder:
         self.dimensions = int(self.settings["hidden_size"])
         self.engine_names = engines.available(self.settings, self.device)
         self.engine_name = engine or (engines.EXACT if engines.EXACT in self.engine_names else engines.REFERENCE)
+        self.is_yielding = False  # whether all its work is bulk work
         self._fingerprint = ""  # worked out when it is first asked for
 
     # Loading and saving --------------------------------------------------------------------------------------
@@ -147,6 +148,12 @@ class Encoder:
         other = copy.copy(self)
         other.engine_name = name
         other.__dict__.pop("engine", None)
+        return other
+
+    def yielding(self) -> Encoder:
+        """The same encoder, whose every call lets the calls of others go before."""
+        other = copy.copy(self)
+        other.is_yielding = True
         return other
 
     def quickest(self, sample: Sequence[str]) -> Encoder:
@@ -236,7 +243,7 @@ class Encoder:
         vectors = np.empty((len(position), self.dimensions), dtype=np.float32)
         for start, ids in self.windows(list(position)):
             lengths = [len(one) for one in ids]
-            is_small = sum(lengths) <= self.budget
+            is_small = sum(lengths) <= self.budget and not self.is_yielding
             share = max(LEAST_TOKENS, sum(lengths) // self.lanes + 1)  # a small call is spread over all cores, too
             places = list(batches(lengths, min(self.budget, share)))
             work = ([ids[index] for index in batch] for batch in places)

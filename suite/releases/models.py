@@ -135,3 +135,32 @@ class TrainingRun(models.Model):
     def folder(self) -> Path:
         """Where its snapshot and checkpoints lie until it is finished, and what TensorBoard shows of it stays."""
         return settings.TRAINING_DIR / str(self.pk)
+
+
+class Shadow(models.Model):
+    """A release that scores live traffic beside the active one, to show how often they disagree. A worker follows the
+    decisions of each head from a cursor, so that none is scored twice; what is told of texts refers to their rows."""
+
+    release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="shadows")
+    active = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="+")  # whose decisions are looked at
+    share = models.FloatField(default=0.1)  # of those decisions, above 0 and at most 1
+    is_running = models.BooleanField(default=True)
+    cursors = models.JSONField(default=dict)  # {head: id of the last decision that was looked at}
+    counts = models.JSONField(default=dict)  # {head: {the active one's label: {the shadow's label: decisions}}}
+    examples = models.JSONField(default=dict)  # {head: [[decision's id, label, probability, label, probability]]}
+    failures = models.PositiveSmallIntegerField(default=0)  # unexpected ones; after some it ends
+    message = models.TextField(blank=True)  # why it ended, or what went wrong last
+    requested_by = models.CharField(max_length=150, blank=True)
+    started_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_running"], condition=models.Q(is_running=True), name="release_one_shadow"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"shadow of {self.release_id[:8]}"

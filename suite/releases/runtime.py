@@ -1,4 +1,4 @@
-"""The encoders of this worker process: each loaded once, at most two at a time. Imports torch: for workers only."""
+"""The encoders of this worker process: each loaded once, at most three at a time. Imports torch: for workers only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from suite.encoder.model import Encoder
 from suite.releases import calibration, selectors
 from suite.releases.models import Release
 
-LIMIT = 2  # the active release, and the one that is being promoted
+LIMIT = 3  # the active release, the one that is being promoted, and the one in shadow
 
 _lock = threading.Lock()  # held while loading, too: two threads never load the same encoder twice
 _loaded: OrderedDict[str, Encoder] = OrderedDict()

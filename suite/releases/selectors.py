@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import QuerySet
 
-from suite.releases.models import Promotion, Release, TrainingRun
+from suite.releases.models import Promotion, Release, Shadow, TrainingRun
 
 OUTSTANDING = (Promotion.State.REQUESTED, Promotion.State.RUNNING)
 OUTSTANDING_RUNS = (TrainingRun.State.REQUESTED, TrainingRun.State.RUNNING)
@@ -42,3 +42,8 @@ def outstanding() -> QuerySet[Promotion]:
 def outstanding_runs() -> QuerySet[TrainingRun]:
     """Training runs that are not finished, oldest first."""
     return TrainingRun.objects.filter(state__in=OUTSTANDING_RUNS).order_by("id")
+
+
+def running_shadow() -> Shadow | None:
+    """The release that scores live traffic beside the active one now, if any."""
+    return Shadow.objects.filter(is_running=True).select_related("release", "active").first()

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from suite.events import doorbell
 from suite.live.broadcast import broadcast
 from suite.releases import selectors
-from suite.releases.models import Promotion, Release, TrainingRun
+from suite.releases.models import Promotion, Release, Shadow, TrainingRun
 
 TOPIC = "suite.releases"
 TRAINING_LEASE = "suite.training"
 
 
 class RequestRefused(Exception):
-    """A promotion or rollback that makes no sense now; the message says why."""
+    """Something that makes no sense now; the message says why."""
 
 
 def request_promotion(release: Release, by: str = "", override: str = "") -> Promotion:
@@ -64,6 +64,46 @@ def _request(release: Release, by: str, override: str = "", *, is_rollback: bool
 def ring() -> None:
     """Wake the worker that carries promotions out."""
     doorbell.ring("workers.train.promote")
+
+
+# Shadow ------------------------------------------------------------------------------------------------------
+def request_shadow(release: Release, share: float, by: str = "") -> Shadow:
+    """Let `release` score a share of the active one's decisions beside it, from now on. Raises `RequestRefused`."""
+    active = selectors.active()
+    if not 0 < share <= 1:
+        raise RequestRefused("the share must be above 0 and at most 1")
+    if active is None or active == release:
+        raise RequestRefused("no release serves yet" if active is None else f"release {release} is serving already")
+    try:
+        with transaction.atomic():
+            shadow = Shadow.objects.create(release=release, active=active, share=share, requested_by=by[:150])
+            broadcast([TOPIC])
+            transaction.on_commit(ring_shadow)
+    except IntegrityError:
+        running = selectors.running_shadow()
+        raise RequestRefused(f"release {running and running.release} is in shadow already; stop it first") from None
+    return shadow
+
+
+def stop_shadow() -> Shadow:
+    """End the shadow that runs; what it counted stays. Raises `RequestRefused`."""
+    shadow = selectors.running_shadow()
+    if shadow is None:
+        raise RequestRefused("no release is in shadow")
+    end_shadow(shadow, "stopped")
+    return shadow
+
+
+def end_shadow(shadow: Shadow, message: str) -> None:
+    with transaction.atomic():
+        running = Shadow.objects.filter(pk=shadow.pk, is_running=True)
+        running.update(is_running=False, ended_at=timezone.now(), message=message)
+        broadcast([TOPIC])
+
+
+def ring_shadow() -> None:
+    """Wake the worker that scores live traffic."""
+    doorbell.ring("workers.train.shadow")
 
 
 # Training ----------------------------------------------------------------------------------------------------

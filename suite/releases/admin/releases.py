@@ -18,6 +18,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from suite.admin import ReadOnlyAdmin
 from suite.live.templatetags.live import live_topic_attributes
 from suite.releases import engine_choice, services
+from suite.releases.admin.shadow import ShadowActions
 from suite.releases.admin.shared import STATE_COLOURS, go, table
 from suite.releases.engine_choice import Measured
 from suite.releases.models import Promotion, Release
@@ -33,15 +34,18 @@ class PromoteForm(BaseDialogForm):
 
 
 @admin.register(Release)
-class ReleaseAdmin(ReadOnlyAdmin):
+class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
     list_display = ("fingerprint", "shown_state", "body", "dimensions", "heads", "created_at", "activated_at")
     list_filter = ("state",)
     search_fields = ("fingerprint", "body")
-    fields = ("fingerprint", "shown_state", "body", "dimensions", "metrics_table", "comparison_table", "engines",
-              "message", "path", "created_at", "activated_at")  # fmt: skip
-    readonly_fields = ("shown_state", "metrics_table", "comparison_table", "engines")
-    actions_detail = ("promote",)
+    fields = ("fingerprint", "shown_state", "body", "dimensions", "metrics_table", "comparison_table", "shadow_figures",
+              "engines", "message", "path", "created_at", "activated_at")  # fmt: skip
+    readonly_fields = ("shown_state", "metrics_table", "comparison_table", "shadow_figures", "engines")
+    actions_detail = ("promote", "start_shadow", "stop_shadow")
     actions_list = ("rollback",)
+
+    class Media:
+        js = (Script("live.js", type="module"),)
 
     def has_promote_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("releases.change_release")
