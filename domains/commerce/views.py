@@ -77,7 +77,7 @@ def item_page(request: HttpRequest, key: str) -> HttpResponse:
         return shop_page(request, "commerce/_gone.html", catalogue, visitor, {}, status=404)
     known = selectors.past(catalogue, visitor.person)
     together = [one for one in answer["items"] if one["reasons"] and one["reasons"][0]["channel"] == "together"]
-    alike = [one for one in answer["items"] if one not in together]
+    alike = [one for one in answer["items"] if any(reason["channel"] != "together" for reason in one["reasons"])]
     context = {
         "item": item,
         "attributes": readable_attributes(item["attributes"]),

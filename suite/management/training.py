@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -50,7 +51,7 @@ def config_of(options: dict[str, Any], default: TrainingConfig) -> TrainingConfi
 def source(text: str) -> Source:
     name, separator, path = text.partition("=")
     if not separator or not name or not path:
-        raise ValueError
+        raise ArgumentTypeError(f"{text!r} is not NAME=FILE")
     return Source(name, Path(path))
 
 

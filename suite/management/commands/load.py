@@ -112,7 +112,8 @@ class Command(PlainCommand):
         with tqdm(total=accepted, desc="handling", unit=" events", disable=None) as bar:
             waiting = handle_all(lambda left: bar.update(max(0, accepted - left - bar.n)))
         if waiting:
-            self.stderr.write(f"{waiting:,} events wait for a release; `manage.py release` makes the first one")
+            how = "`make run` makes it by itself, else `manage.py release`"
+            self.stderr.write(f"{waiting:,} events wait for the first release: {how}")
         with tqdm(desc="indexing", bar_format="{desc} {elapsed}", disable=None):
             import_string("workers.indexing.synchronise")()
 
