@@ -166,8 +166,10 @@ def _csv_records(lines: Iterator[tuple[int, str | Problem]]) -> Iterator[tuple[i
             position = number
             if isinstance(line, Problem):
                 bad.append(line)
+            elif "\x00" in line:
+                bad.append(Problem(number, "holds a NUL character, which cannot be stored"))
             else:
-                yield line.replace("\x00", "")
+                yield line
 
     rows = csv.reader(texts())
     header: list[str] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from domains.finance.news import directory
 from domains.finance.public_data import read_sentfin, read_twitter_topics
 from domains.finance.sample.stream import LIVE as LIVE
 from domains.finance.sample.stream import read_sample
+from suite.events.envelope import Rejected, parse_time
 from suite.formats import EventOfLine, Loader, LoadOptions, Problem, Record, Skipped, read_records
 
 SOURCE = "file"
@@ -41,7 +43,10 @@ def read_articles(path: Path, options: LoadOptions) -> Iterator[Record]:
     """`finance.articles`. Of several lines about one article the one with the latest time holds."""
     for found in read_lines("finance.article.published", ARTICLE_FIELDS, path, options):
         if isinstance(found, dict) and "published_at" in found["data"]:
-            found["data"]["published_at"] = found["time"] = number_or_text(found["data"]["published_at"])
+            found["data"]["published_at"] = published = number_or_text(found["data"]["published_at"])
+            with suppress(Rejected):  # which is told of the field in the data
+                parse_time(published, "published_at")
+                found["time"] = published
         yield found
 
 

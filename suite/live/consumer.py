@@ -13,6 +13,7 @@ import asyncio
 import json
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -99,6 +100,11 @@ class TopicConsumer(AsyncJsonWebsocketConsumer):
         self.told[topic] = self.known[topic]
         self.told_at[topic] = time.monotonic()
         await self.send_json({"topic": topic, "sequence": self.known[topic], "at": now()})
+
+    async def send_json(self, content: Any, close: bool = False) -> None:
+        """Nothing is to be done where the page has gone meanwhile: `disconnect` follows."""
+        with suppress(OSError):
+            await super().send_json(content, close)
 
     async def beat(self) -> None:
         """While the rows cannot be read no heartbeat goes out, and the page says that it is stale."""

@@ -64,6 +64,8 @@ def resolve(name: str = "") -> Encoder:
     """
     if name and Path(name).is_dir():
         return calibration.load(name)
+    if "/" in name:
+        raise selectors.NoSuchRelease(f"{name}: there is no such folder")
     release = selectors.find(name) if name else selectors.active()
     if release is None:
         return calibration.load(settings.ENCODER)

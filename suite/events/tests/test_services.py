@@ -61,6 +61,8 @@ def test_the_replay_command_waits_for_the_work_and_refuses_a_wrong_question(
     assert trial.effects() == ["a", "a"]
     with pytest.raises(CommandError, match="no handler"):
         call_command("replay", "--type", READ)
+    with pytest.raises(CommandError, match="say which events"):
+        call_command("replay")
     with pytest.raises(CommandError, match="ISO 8601"):
         call_command("replay", "--since", "yesterday")
 

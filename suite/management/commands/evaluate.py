@@ -70,6 +70,8 @@ class Command(BaseCommand):
         )
         started = time.monotonic()
         report = self.measure(evaluation, request)
+        if bad := report.details.get("bad_lines"):
+            self.stderr.write(f"{bad:,} lines of {options['data']} were left out: they cannot be used")
         answer = as_json(options["name"], report, encoder, time.monotonic() - started)
         self.stdout.write(json.dumps(answer) if options["json"] else as_text(answer))
 

@@ -22,9 +22,10 @@ class Command(PlainCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--since", help="events received since then (ISO 8601); default: all")
+        parser.add_argument("--since", help="events received since then (ISO 8601)")
         parser.add_argument("--after", type=int, default=0, metavar="SEQUENCE", help="events after this one")
         parser.add_argument("--type", action="append", default=[], help="this type only; may be given several times")
+        parser.add_argument("--all", action="store_true", help="every stored event")
         parser.add_argument("--no-wait", action="store_true", help="leave the work to the running workers")
         parser.add_argument("--json", action="store_true")
 
@@ -33,6 +34,8 @@ class Command(PlainCommand):
         unknown = sorted(set(options["type"]) - set(handled))
         if unknown:
             raise CommandError(f"{', '.join(unknown)}: no handler; types with one: {', '.join(handled) or 'none'}")
+        if not (options["since"] or options["after"] or options["type"] or options["all"]):
+            raise CommandError("say which events: --since, --after or --type, or --all")
         try:
             since = parse_time(options["since"], "--since") if options["since"] else None
         except Rejected as error:
