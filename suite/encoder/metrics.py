@@ -37,19 +37,26 @@ def auroc(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(areas)) if areas else float("nan")
 
 
-def ece(probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:
-    """Expected calibration error of the top class, over `bins` bins of equal mass (Nguyen and O'Connor, 2015).
-
-    Mean over bins, weighted by their size, of |accuracy - mean confidence|.
-    """
+def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
+    """How sure the top class is, and how often it is right: rows of (mean confidence, accuracy, examples), the least
+    sure first, in at most `bins` bins of equal mass (Nguyen and O'Connor, 2015)."""
     confidence = probabilities.max(axis=1)
     is_right = probabilities.argmax(axis=1) == labels
-    order = np.argsort(confidence, kind="stable")
-    gaps = [
-        len(members) * abs(is_right[members].mean() - confidence[members].mean())
-        for members in np.array_split(order, min(bins, len(order)))
-    ]
-    return float(sum(gaps) / len(labels))
+    parts = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(confidence)))
+    return np.array([(confidence[part].mean(), is_right[part].mean(), len(part)) for part in parts])
+
+
+def ece(probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:
+    """Expected calibration error of the top class: mean over the bins of `reliability`, weighted by their size, of
+    |accuracy - mean confidence|."""
+    confidence, accuracies, sizes = reliability(probabilities, labels, bins).T
+    return float((sizes * np.abs(accuracies - confidence)).sum() / len(labels))
+
+
+def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many examples of each class (row) are taken for each class (column); (k, k)."""
+    classes = probabilities.shape[1]
+    return np.bincount(labels * classes + probabilities.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
 
 
 def negative_log_likelihood(probabilities: np.ndarray, labels: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.conf import settings
 
@@ -19,6 +19,7 @@ from suite.encoder import checkpoint
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.heads import Head, HeadError, HeadSpec, fit_head, labels_of
 from suite.encoder.model import Encoder
+from suite.releases import comparison
 from suite.releases.calibration import calibrated
 from suite.releases.heads import Examples, HeadDeclaration
 from suite.releases.models import Release
@@ -28,8 +29,7 @@ SAMPLE = 16  # texts of each head that show whether bfloat16 will do
 RECIPE_FORMAT = 4  # raise it when the way of fitting changes what comes out
 
 
-@dataclass(frozen=True, slots=True)
-class HeadPlan:
+class HeadPlan(NamedTuple):
     """One head to fit, with its examples read."""
 
     spec: HeadSpec
@@ -52,7 +52,8 @@ def build_first_release(say: Callable[[str], None] = log.info) -> Release:
     heads, metrics, problems = fit_heads(encoder, plans, say)
     encoder = encoder.with_heads(heads)
     release = keep(encoder, metrics, problems, recipe=recipe)
-    calibrated(encoder, release.folder, [(plan.spec, plan.examples) for plan in plans], is_quick=True, say=say)
+    calibrated(encoder, release.folder, plans, is_quick=True, say=say)
+    comparison.note(release, comparison.evaluate(encoder.quickest(sample_texts(plans)), plans, (), {}))
     say(f"Made release {release.fingerprint} with {len(heads)} heads")
     return release
 
@@ -60,7 +61,7 @@ def build_first_release(say: Callable[[str], None] = log.info) -> Release:
 def measure_engines(release: Release, say: Callable[[str], None] = log.info) -> None:
     """Time every engine here anew and choose the best for the release. Raises `CheckpointError`."""
     encoder = Encoder.load(str(release.folder), threads=settings.ENCODER_THREADS)
-    calibrated(encoder, release.folder, [(plan.spec, plan.examples) for plan in head_plans()], say=say)
+    calibrated(encoder, release.folder, head_plans(), say=say)
 
 
 def keep(

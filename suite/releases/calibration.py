@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,14 @@ from django.conf import settings
 from django.utils import timezone
 
 from suite.encoder import checkpoint, engines
-from suite.encoder.heads import Embedder, Head, HeadSpec, class_indices, features_of
+from suite.encoder.heads import Embedder, Head, class_indices, features_of
 from suite.encoder.metrics import METRICS
 from suite.encoder.model import Encoder, pick_device
 from suite.encoder.sample import sample_texts
 from suite.releases import engine_choice
+from suite.releases.comparison import Checks
 from suite.releases.engine_choice import Choice, Measured
-from suite.releases.heads import Examples, LabelledText
+from suite.releases.heads import LabelledText
 
 log = logging.getLogger(__name__)
 AUTO = "auto"
@@ -33,8 +34,6 @@ ROUNDS = 4  # at most; the best one counts
 QUICK_EXAMPLES, EXAMPLES = 50, 400  # of a head
 LEAST_COSINE = 0.99
 MOST_LOSS = 0.005  # of a head's primary metric; and one example at least, which is noise
-
-Checks = Iterable[tuple[HeadSpec, Examples]]
 
 
 def load(folder: str | Path) -> Encoder:

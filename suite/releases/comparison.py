@@ -1,21 +1,31 @@
-"""Is a release better or worse than another, beyond noise? Paired bootstrap on held-out examples. No torch in here."""
+"""How good is a release on held-out examples, beside others and simple rivals, and is it better or worse beyond noise?
+
+Every head is measured on the validation examples that `fit_head` sets apart for it, every other task on all of its own.
+No torch in here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from suite.encoder.heads import Head, class_indices, features_of, halves
+from suite.encoder.heads import Head, HeadSpec, class_indices, features_of, halves
 from suite.encoder.metrics import METRICS
-from suite.releases.building import HeadPlan
+from suite.releases import baselines, measures
+from suite.releases.heads import Examples
+from suite.releases.measures import RELEASE
+from suite.releases.models import Release
 from suite.releases.training_data import CONTRASTIVE, NEXT_ITEM, TaskExamples
 
-RESAMPLES = 400
-INTERVAL = (2.5, 97.5)  # percentiles
 MOST = 2_000  # examples of a head or task
-SEED = 0
+NEWEST = 10  # items of a history
+TIE = 1e-6  # similarities this close are one, and a tie counts against the release
+ACTIVE = "active"
+
+Checks = Iterable[tuple[HeadSpec, Examples]]  # heads with what they were fitted on and are measured on
+Evaluation = dict[str, dict[str, Any]]
 
 
 class Model(Protocol):
@@ -26,71 +36,104 @@ class Model(Protocol):
     def embed(self, texts: Sequence[str]) -> np.ndarray: ...
 
 
-def compare(
-    candidate: Model, active: Model, plans: Iterable[HeadPlan], tasks: Iterable[TaskExamples]
-) -> dict[str, dict[str, Any]]:
-    """{head or task: {"metric", "examples", "candidate", "active", "low", "high"}}, low and high being the ends of the
-    95% interval of the candidate's lead. Heads that one of the two lacks, or has with other classes, are left out."""
-    found = {}
-    for plan in plans:
-        if comparable(candidate, active, plan):
-            found[plan.spec.name] = of_heads(candidate, active, plan)
+def evaluate(model: Model, checks: Checks, tasks: Iterable[TaskExamples], others: Mapping[str, Model]) -> Evaluation:
+    """{head or task: {"metric", "examples", "value", "interval", "rivals": {name: {"value", "interval", "lead"}}}}; of
+    heads what `measures.of_head` says, too. Intervals are of 95%, `lead` is that of the release over the rival.
+
+    The rivals are `others`, where they have the head with the same classes, and the baselines. Plain data.
+    """
+    found = {
+        spec.name: of_head(model.heads[spec.name], model, others, examples)
+        for spec, examples in checks
+        if spec.name in model.heads
+    }
     for task in tasks:
         if task.kind in {CONTRASTIVE, NEXT_ITEM} and task.validation:
-            found[f"{task.name} {task.kind}"] = of_ranks(candidate, active, task)
+            found[f"{task.name} {task.kind}"] = of_ranks(model, others, task)
     return found
 
 
-def comparable(candidate: Model, active: Model, plan: HeadPlan) -> bool:
-    ours, theirs = candidate.heads.get(plan.spec.name), active.heads.get(plan.spec.name)
-    return ours is not None and theirs is not None and ours.spec.labels == theirs.spec.labels
+def against_active(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """{head or task: {"metric", "examples", "candidate", "active", "low", "high"}} of those that the active release was
+    measured in, too; low and high end the interval of the candidate's lead. What decides whether it may serve."""
+    return {
+        name: {
+            "metric": entry["metric"],
+            "examples": entry["examples"],
+            "candidate": entry["value"],
+            "active": entry["rivals"][ACTIVE]["value"],
+            "low": entry["rivals"][ACTIVE]["lead"][0],
+            "high": entry["rivals"][ACTIVE]["lead"][1],
+        }
+        for name, entry in evaluation.items()
+        if ACTIVE in entry["rivals"]
+    }
 
 
-def of_heads(candidate: Model, active: Model, plan: HeadPlan) -> dict[str, Any]:
-    """On the validation examples that `fit_head` sets apart for measuring."""
-    _, measured = halves([inputs for inputs, _ in plan.examples.validation])
-    examples = [plan.examples.validation[place] for place in measured[:MOST]]
-    spec = candidate.heads[plan.spec.name].spec
-    labels = class_indices(spec, examples, "validation")
-    inputs = [one for one, _ in examples]
-    ours, theirs = (
-        model.heads[spec.name].probabilities(features_of(model, spec.kind, inputs)) for model in (candidate, active)
-    )
-    metric = METRICS[spec.primary_metric]
-    sign = -1.0 if spec.primary_metric == "ece" else 1.0  # of an error less is better
-    leads = [
-        sign * (metric(ours[rows], labels[rows]) - metric(theirs[rows], labels[rows])) for rows in draws(len(labels))
-    ]
-    return entry(spec.primary_metric, len(labels), metric(ours, labels), metric(theirs, labels), leads)
+def note(release: Release, evaluation: Evaluation) -> None:
+    """Keep it on the release, whose `compared_with` names the active one that it was measured beside."""
+    release.evaluation, release.comparison = evaluation, against_active(evaluation)
+    release.save(update_fields=["evaluation", "comparison", "compared_with"])
 
 
-def of_ranks(candidate: Model, active: Model, task: TaskExamples) -> dict[str, Any]:
+def of_head(head: Head, model: Model, others: Mapping[str, Model], examples: Examples) -> dict[str, Any]:
+    _, measured = halves([inputs for inputs, _ in examples.validation])
+    held_out = [examples.validation[place] for place in measured[:MOST]]
+    labels = class_indices(head.spec, held_out, "validation")
+    inputs = [one for one, _ in held_out]
+    able = {RELEASE: model} | {name: other for name, other in others.items() if has_same(other, head)}
+    predictions = {
+        name: one.heads[head.spec.name].probabilities(features_of(one, head.spec.kind, inputs))
+        for name, one in able.items()
+    }
+    own = predictions[RELEASE]
+    predictions |= baselines.of_head(head.spec, examples, inputs)
+    metric = head.spec.primary_metric
+    measure = measures.of_predictions(predictions, labels, {metric: METRICS[metric]})
+    return entry(metric, measure, len(labels)) | measures.of_head(head, own, labels)
+
+
+def has_same(model: Model, head: Head) -> bool:
+    theirs = model.heads.get(head.spec.name)
+    return theirs is not None and theirs.spec.labels == head.spec.labels
+
+
+def of_ranks(model: Model, others: Mapping[str, Model], task: TaskExamples) -> dict[str, Any]:
+    """By mean reciprocal rank of what is right for each example, among what is right for any of them."""
     examples = list(task.validation)[:MOST]
-    ours, theirs = (reciprocal_ranks(model, task.kind, examples) for model in (candidate, active))
-    leads = [float((ours[rows] - theirs[rows]).mean()) for rows in draws(len(ours))]
-    return entry("mrr", len(ours), float(ours.mean()), float(theirs.mean()), leads)
-
-
-def reciprocal_ranks(model: Model, kind: str, examples: Sequence[Any]) -> np.ndarray:
-    """1/rank of what is right for each example, among what is right for any of them; (n,)."""
-    if kind == CONTRASTIVE:
-        asked, right = [anchor for anchor, _, _ in examples], [positive for _, positive, _ in examples]
-    else:
-        asked, right = [history[0] for history, _ in examples], [target for _, target in examples]
+    asked, right = [one[0] for one in examples], [one[1] for one in examples]
     candidates = list(dict.fromkeys(right))
-    place = {text: row for row, text in enumerate(candidates)}
-    similarities = model.embed(asked) @ model.embed(candidates).T  # (n, c)
-    own = similarities[np.arange(len(asked)), [place[text] for text in right]]
-    return 1 / (similarities >= own[:, None] - 1e-6).sum(axis=1)
+    scores = {name: similarities(one, asked, candidates) for name, one in ({RELEASE: model} | dict(others)).items()}
+    scores |= baselines.of_task(task, asked, candidates)
+    place = {text: column for column, text in enumerate(candidates)}
+    columns = np.array([place[text] for text in right])
+    measure = measures.of_cases({name: {"mrr": reciprocal_ranks(given, columns)} for name, given in scores.items()})
+    return entry("mrr", measure, len(examples))
 
 
-def draws(count: int) -> Iterable[np.ndarray]:
-    dice = np.random.default_rng(SEED)
-    return [dice.integers(0, count, count) for _ in range(RESAMPLES)]
+def similarities(model: Model, asked: Sequence[str | Sequence[str]], candidates: Sequence[str]) -> np.ndarray:
+    """(n, c) cosines of the candidates with texts, or with histories, newest first, the n-th newest weighing 1/n."""
+    histories = [(one,) if isinstance(one, str) else tuple(one[:NEWEST]) for one in asked]
+    texts = list(dict.fromkeys(text for history in histories for text in history))
+    place = {text: row for row, text in enumerate(texts)}
+    vectors = model.embed(texts)
+    weights = 1 / np.arange(1, NEWEST + 1, dtype=np.float32)
+    summed = np.stack([weights[: len(one)] @ vectors[[place[text] for text in one]] for one in histories])
+    return summed / np.linalg.norm(summed, axis=1, keepdims=True) @ model.embed(candidates).T
 
 
-def entry(metric: str, examples: int, ours: float, theirs: float, leads: Sequence[float]) -> dict[str, Any]:
-    known = [lead for lead in leads if np.isfinite(lead)] or [0.0]
-    low, high = np.percentile(known, INTERVAL)
-    numbers = {"candidate": ours, "active": theirs, "low": float(low), "high": float(high)}
-    return {"metric": metric, "examples": examples} | {name: round(value, 5) for name, value in numbers.items()}
+def reciprocal_ranks(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """1/rank of the right column of each row: (n, c), (n,) -> (n,)."""
+    own = scores[np.arange(len(right)), right]
+    return 1 / (scores >= own[:, None] - TIE).sum(axis=1)
+
+
+def entry(metric: str, measure: measures.Measure, count: int) -> dict[str, Any]:
+    values = measure(np.arange(count))
+    own, leads = measures.intervals(measure, count)
+    rivals = {
+        name: {"value": measures.plain(values[name][metric]), "interval": own[name][metric], "lead": lead[metric]}
+        for name, lead in leads.items()
+    }
+    value = measures.plain(values[RELEASE][metric])
+    return {"metric": metric, "examples": count, "value": value, "interval": own[RELEASE][metric], "rivals": rivals}

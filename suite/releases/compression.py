@@ -11,7 +11,7 @@ from suite.encoder.training.distillation import distil
 from suite.releases import runtime
 from suite.releases.building import fit_heads, keep
 from suite.releases.calibration import calibrated
-from suite.releases.comparison import compare
+from suite.releases.comparison import ACTIVE, evaluate, note
 from suite.releases.models import Release
 from suite.releases.snapshot import Snapshot
 from suite.releases.training import head_plans
@@ -32,10 +32,9 @@ def compress(
     heads, metrics, problems = fit_heads(small, plans, say)
     small = small.with_heads(heads)
     release = keep(small, metrics, [f"compressed from {teacher.fingerprint} to {layers} layers", *problems])
-    calibrated(small, release.folder, [(plan.spec, plan.examples) for plan in plans], say=say)
-    release.comparison = compare(small, large, plans, snapshot.tasks)
+    calibrated(small, release.folder, plans, say=say)
     release.compared_with = teacher.fingerprint
-    release.save(update_fields=["comparison", "compared_with"])
+    note(release, evaluate(small, plans, snapshot.tasks, {ACTIVE: large}))
     return release
 
 

@@ -28,7 +28,8 @@ class Release(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.CANDIDATE)
     message = models.TextField(blank=True)
     metrics = models.JSONField(default=dict)  # {head: {metric: value}}
-    comparison = models.JSONField(default=dict)  # {head or task: ...}, see `comparison.compare`; of a trained release
+    evaluation = models.JSONField(default=dict)  # {head or task: ...}, see `comparison.evaluate`
+    comparison = models.JSONField(default=dict)  # {head or task: ...}, see `comparison.against_active`
     compared_with = models.CharField(max_length=16, blank=True)  # the release that was active then
     created_at = models.DateTimeField(auto_now_add=True)
     activated_at = models.DateTimeField(null=True, blank=True)
@@ -98,7 +99,10 @@ class TrainingRun(models.Model):
     data = models.JSONField("files", default=list)  # [[format, path]]
     validation = models.JSONField(default=list)  # the same, to validate on
     has_rows = models.BooleanField("the applications' own rows", default=True)  # whether it learns from them
-    config = models.JSONField(default=dict)  # fields of `TrainingConfig` that are not the default
+    teacher = models.ForeignKey(  # the release that it makes smaller; none where it trains
+        Release, null=True, blank=True, on_delete=models.CASCADE, related_name="compressions"
+    )
+    config = models.JSONField(default=dict)  # of `TrainingConfig`, or of `compression.Compression`, what was chosen
     trials_wanted = models.PositiveSmallIntegerField("trials", default=0)  # of a search for settings; 0: it trains
     trials = models.JSONField(default=list)  # [`suite.encoder.training.search.Trial`], the last one perhaps under way
     progress = models.JSONField(default=dict)  # `suite.encoder.training.loop.Progress`; of a search, its last trial's
@@ -117,7 +121,8 @@ class TrainingRun(models.Model):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{'search' if self.trials_wanted else 'training run'} {self.pk}"
+        kind = "compression" if self.teacher_id else "search" if self.trials_wanted else "training run"
+        return f"{kind} {self.pk}"
 
     @property
     def best_trial(self) -> dict[str, Any] | None:

@@ -15,10 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from suite.encoder.checkpoint import CheckpointError
+from suite.encoder.model import Encoder
 from suite.encoder.training.config import ConfigError, TrainingConfig
 from suite.encoder.training.loop import Progress, Report
 from suite.encoder.training.tasks import TrainingError
@@ -26,9 +28,9 @@ from suite.encoder.training.tensorboard import logged
 from suite.jobs import held
 from suite.live.broadcast import broadcast
 from suite.releases import runtime, selectors, snapshot
-from suite.releases.building import keep
+from suite.releases.building import HeadPlan, fit_heads, keep
 from suite.releases.calibration import calibrated
-from suite.releases.comparison import compare
+from suite.releases.comparison import ACTIVE, evaluate, note
 from suite.releases.models import Release, TrainingRun
 from suite.releases.search import carry_out_search
 from suite.releases.services import TRAINING_LEASE, training_topic
@@ -90,8 +92,8 @@ def carry_out(run: TrainingRun, notebook: Notebook) -> None:
     """The whole way. Raises what `attempt` catches; the active release serves on whatever happens."""
     config = TrainingConfig.from_mapping(run.config)
     taken = snapshot_of(run)
-    for note in taken.notes:
-        notebook.say(note)
+    for line in taken.notes:
+        notebook.say(line)
     if run.trials_wanted:
         found = carry_out_search(run, config, taken, notebook, run.folder / TENSORBOARD)
         finish(run, TrainingRun.State.DONE, found)
@@ -99,11 +101,9 @@ def carry_out(run: TrainingRun, notebook: Notebook) -> None:
     with logged(run.folder / TENSORBOARD, notebook.say, notebook.report) as report:
         trained = train(taken, config, run.folder, has_other_heads=True, say=notebook.say, report=report)
     release = keep(trained.encoder, trained.metrics, trained.problems)
-    calibrated(
-        trained.encoder, release.folder, [(plan.spec, plan.examples) for plan in trained.plans], say=notebook.say
-    )
-    notebook.say("Comparing with the active release")
-    against_active(release, trained, taken)
+    calibrated(trained.encoder, release.folder, trained.plans, say=notebook.say)
+    notebook.say("Measuring it beside the active release, the body as it came and simple rivals")
+    assess(release, trained, taken, config)
     run.release = release
     run.save(update_fields=["release"])
     finish(run, TrainingRun.State.DONE, f"made release {release.fingerprint}")
@@ -124,16 +124,24 @@ def sources(pairs: Sequence[Sequence[str]]) -> list[Source]:
     return [Source(name, Path(path)) for name, path in pairs]
 
 
-def against_active(release: Release, trained: Trained, taken: Snapshot) -> None:
-    """Note on the release how it compares with the active one, where there is one that can be loaded."""
+def assess(release: Release, trained: Trained, taken: Snapshot, config: TrainingConfig) -> None:
+    """Note on the release how good it is, beside the active one, where there is one that can be loaded, and beside the
+    body that it was tuned from with heads of its own."""
     active = selectors.active()
-    if active is None or active == release:
-        return
     sample = [task.validation[0][0] for task in taken.tasks if isinstance(task.validation[0][0], str)]
-    encoder = runtime.encoder_for(active.fingerprint).quickest(sample)
-    release.comparison = compare(trained.encoder.quickest(sample), encoder, trained.plans, taken.tasks)
-    release.compared_with = active.fingerprint
-    release.save(update_fields=["comparison", "compared_with"])
+    others = {}
+    if active is not None and active != release:
+        others[ACTIVE] = runtime.encoder_for(active.fingerprint).quickest(sample)
+        release.compared_with = active.fingerprint
+    if config.epochs:
+        others["frozen"] = frozen(config, trained.plans).quickest(sample)
+    note(release, evaluate(trained.encoder.quickest(sample), trained.plans, taken.tasks, others))
+
+
+def frozen(config: TrainingConfig, plans: list[HeadPlan]) -> Encoder:
+    """The body as it came, with heads fitted on the same examples."""
+    encoder = Encoder.load(config.body or settings.ENCODER, threads=settings.ENCODER_THREADS)
+    return encoder.with_heads(fit_heads(encoder, plans, log.info)[0])
 
 
 def finish(run: TrainingRun, state: TrainingRun.State, message: str) -> None:

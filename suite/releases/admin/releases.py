@@ -18,8 +18,9 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from suite.admin import ReadOnlyAdmin
 from suite.live.templatetags.live import live_topic_attributes
 from suite.releases import engine_choice, services
+from suite.releases.admin.evaluations import evaluation_of
 from suite.releases.admin.shadow import ShadowActions
-from suite.releases.admin.shared import STATE_COLOURS, go, table
+from suite.releases.admin.shared import STATE_COLOURS, STYLES, go, table
 from suite.releases.engine_choice import Measured
 from suite.releases.models import Promotion, Release
 
@@ -38,13 +39,14 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
     list_display = ("fingerprint", "shown_state", "body", "dimensions", "heads", "created_at", "activated_at")
     list_filter = ("state",)
     search_fields = ("fingerprint", "body")
-    fields = ("fingerprint", "shown_state", "body", "dimensions", "metrics_table", "comparison_table", "shadow_figures",
-              "engines", "message", "path", "created_at", "activated_at")  # fmt: skip
-    readonly_fields = ("shown_state", "metrics_table", "comparison_table", "shadow_figures", "engines")
+    fields = ("fingerprint", "shown_state", "body", "dimensions", "worse", "evaluation_shown", "metrics_table",
+              "shadow_figures", "engines", "message", "path", "created_at", "activated_at")  # fmt: skip
+    readonly_fields = ("shown_state", "worse", "evaluation_shown", "metrics_table", "shadow_figures", "engines")
     actions_detail = ("promote", "start_shadow", "stop_shadow")
     actions_list = ("rollback",)
 
     class Media:
+        css = STYLES
         js = (Script("live.js", type="module"),)
 
     def has_promote_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
@@ -70,17 +72,15 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
             for machine, choice in machines
         )) or "not measured yet"  # fmt: skip
 
-    @display(description="Beside the release that was active; low and high end the 95% interval of its lead")
-    def comparison_table(self, release: Release) -> SafeString | str:
-        if not release.comparison:
+    @display(description="Beside the release that was active, and simple rivals, on held-out examples")
+    def evaluation_shown(self, release: Release) -> SafeString | str:
+        return evaluation_of(release)
+
+    @display(description="Worse beyond noise in")
+    def worse(self, release: Release) -> str:
+        if not release.compared_with:
             return "not compared with another release"
-        names = ("candidate", "active", "low", "high", "examples")
-        shown = {
-            f"{name}, {entry['metric'].replace('_', ' ')}": {column: entry[column] for column in names}
-            for name, entry in release.comparison.items()
-        }
-        worse = f"Worse beyond noise in {', '.join(release.worse_in)}." if release.worse_in else ""
-        return format_html("{}<p>{}</p>", table(shown, f"against {release.compared_with[:8]}"), worse)
+        return f"{', '.join(release.worse_in) or 'nothing'}, than {release.compared_with[:8]}"
 
     @action(
         description="Promote",
@@ -128,6 +128,7 @@ class PromotionAdmin(ReadOnlyAdmin):
     readonly_fields = ("kind", "outcome")
 
     class Media:
+        css = STYLES
         js = (Script("live.js", type="module"),)
 
     @display(description="Kind", ordering="is_rollback")

@@ -19,7 +19,7 @@ from suite.admin import ReadOnlyAdmin
 from suite.live.templatetags.live import live_topic_attributes
 from suite.releases import services
 from suite.releases.admin.search import searched
-from suite.releases.admin.shared import STATE_COLOURS, go, table
+from suite.releases.admin.shared import STATE_COLOURS, STYLES, go, table
 from suite.releases.models import TrainingRun
 
 
@@ -62,7 +62,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     actions_detail = ("stop", "train_best")
 
     class Media:
-        css = {"all": ("releases/training.css",)}
+        css = STYLES
         js = (Script("live.js", type="module"), Script("releases/training.js", type="module"))
 
     def has_train_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
@@ -92,7 +92,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
             '<div id="outcome" class="flex flex-col gap-3 w-full" {} hx-get="{}" hx-trigger="live:topic" '
             'hx-select="#outcome" hx-swap="outerHTML">'
             '<p>{} <progress value="{}" max="{}" aria-label="batches" class="accent-primary-600"></progress> {}</p>'
-            '<p>{}</p><p>{}</p>{}<div class="overflow-x-auto">{}</div><ul>{}</ul>{}</div>',
+            "<p>{}</p><p>{}</p>{}{}<ul>{}</ul>{}</div>",
             live_topic_attributes(services.training_topic(run.pk)),
             reverse("admin:releases_trainingrun_change", args=[run.pk]),
             "stopping" if run.is_stop_wanted and run.state == run.State.RUNNING else run.state,

@@ -49,6 +49,39 @@ def test_releases_are_shown_with_their_metrics(operator, release):
     assert "Promote" in page
 
 
+EVALUATION = {
+    "metric": "macro_f1", "examples": 90, "value": 0.512, "interval": [0.478, 0.551],
+    "rivals": {"active": {"value": 0.9, "interval": [0.85, 0.94], "lead": [-0.45, -0.3]},
+               "tfidf_linear": {"value": None, "interval": [0.4, 0.5], "lead": [-0.01, 0.02]}},
+    "labels": ["bad", "good"], "confusion": [[40, 10], [8, 32]], "temperature": 1.7,
+    "ece": {"before": 0.091, "after": 0.012},
+    "reliability": {"before": [[0.6, 0.5, 45], [0.9, 0.7, 45]], "after": [[0.55, 0.5, 45], [0.7, 0.72, 45]]},
+}  # fmt: skip
+
+
+def test_a_head_is_shown_beside_its_rivals_with_what_it_confuses_and_how_sure_it_is(operator, release):
+    release.evaluation, release.compared_with = {"shop.mood": EVALUATION}, "cd" * 8
+    release.save()
+    page = operator.get(f"{RELEASES}{release.pk}/change/").text
+    for shown in ("macro f1, 90 examples", "0.478 to 0.551", "active then, cdcdcdcd", "-0.450 to -0.300",
+                  '<td class="worse">worse</td>', "tfidf linear", "within noise",
+                  '<td class="wrong" style="--share: 20%">10 <small>20%</small></td>',
+                  "0.091 before temperature scaling, 0.012 after it", 'points="55.0,50.0 70.0,28.0"',
+                  "sure 0.7, right 0.72, 45 examples", "temperature 1.70"):  # fmt: skip
+        assert shown in page
+
+
+def test_of_many_classes_those_that_are_confused_most_are_listed(operator, release):
+    counts = [[0] * 20 for _ in range(20)]
+    counts[3][7], counts[3][3], counts[1][2] = 5, 15, 2
+    many = EVALUATION | {"labels": [f"intent-{number}" for number in range(20)], "confusion": counts}
+    release.evaluation = {"shop.mood": many}
+    release.save()
+    page = operator.get(f"{RELEASES}{release.pk}/change/").text
+    assert page.index("intent-7") < page.index("intent-2") and "intent-9" not in page
+    assert '<td class="wrong" style="--share: 25%">25%</td>' in page
+
+
 def test_promoting_is_asked_back_before_it_is_done(operator, release):
     url = f"{RELEASES}{release.pk}/promote/"
     assert "Let this release serve?" in operator.get(url).text

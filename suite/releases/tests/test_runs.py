@@ -16,7 +16,7 @@ from suite.events.models import JobLease
 from suite.live.models import Topic
 from suite.releases import processes, runs, runtime, selectors, services
 from suite.releases.building import HeadPlan
-from suite.releases.comparison import compare, reciprocal_ranks
+from suite.releases.comparison import ACTIVE, against_active, evaluate, reciprocal_ranks, similarities
 from suite.releases.heads import Examples
 from suite.releases.models import Promotion, Release, TrainingRun
 from suite.releases.tests.test_training import records, shop, write  # noqa: F401  the fixture
@@ -190,25 +190,50 @@ def test_better_and_worse_are_told_from_noise():
     good = FakeEncoder(heads={"mood": fit_head(FakeEncoder(), SPEC, moods(300), moods(200, seed=1))[0]})
     weak = Weak(heads={"mood": fit_head(Weak(), SPEC, moods(300), moods(200, seed=1))[0]})
     plan = HeadPlan(SPEC, Examples(moods(300), moods(200, seed=1)))
-    better = compare(good, weak, [plan], [])["mood"]
+
+    def compared(candidate, active):
+        return against_active(evaluate(candidate, [plan], [], {ACTIVE: active}))
+
+    better = compared(good, weak)["mood"]
     assert 0 < better["low"] <= better["candidate"] - better["active"] <= better["high"]
-    worse = compare(weak, good, [plan], [])["mood"]
+    worse = compared(weak, good)["mood"]
     assert worse["high"] < 0
-    same = compare(good, good, [plan], [])["mood"]
+    same = compared(good, good)["mood"]
     assert same["low"] == same["high"] == 0
     assert Release(comparison={"mood": worse, "kind": same}).worse_in == ["mood"]
-    assert compare(good, FakeEncoder(), [plan], []) == {}  # it has no such head
+    assert compared(good, FakeEncoder()) == {}  # it has no such head
+
+
+def test_a_head_is_measured_beside_simple_rivals_and_seen_through():
+    weak = Weak(heads={"mood": fit_head(Weak(), SPEC, moods(300), moods(200, seed=1))[0]})
+    found = evaluate(weak, [HeadPlan(SPEC, Examples(moods(300), moods(200, seed=1)))], [], {})["mood"]
+    low, high = found["interval"]
+    assert 0 < low < found["value"] < high <= 1
+    assert set(found["rivals"]) == {"tfidf_linear", "commonest"}
+    commonest = found["rivals"]["commonest"]
+    assert commonest["value"] < 0.3 and commonest["lead"][0] > 0  # one class of three has an F1
+    assert np.sum(found["confusion"]) == found["examples"] and found["labels"] == ["bad", "fine", "good"]
+    for stage in ("before", "after"):
+        confidence, accuracy, sizes = np.array(found["reliability"][stage]).T
+        assert sizes.sum() == found["examples"]
+        gap = (sizes * np.abs(confidence - accuracy)).sum() / sizes.sum()
+        assert gap == pytest.approx(found["ece"][stage], abs=1e-3)
+    assert found["ece"]["before"] != found["ece"]["after"]
 
 
 def test_ranks_are_among_all_that_is_right_for_somebody():
     encoder = FakeEncoder()
     examples = [("red tent", "tent red", ()), ("blue lamp", "lamp", ()), ("green rope", "lamp", ())]
-    ranks = reciprocal_ranks(encoder, "contrastive", examples)
-    assert ranks.tolist()[:2] == [1.0, 1.0]
-    walks = [(("red tent", "lamp"), "tent red")]
-    assert reciprocal_ranks(encoder, "next-item", walks).tolist() == [1.0]
+    scores = similarities(encoder, ["red tent", "blue lamp"], ["tent red", "lamp"])
+    assert reciprocal_ranks(scores, np.array([0, 1])).tolist() == [1.0, 1.0]
+    assert reciprocal_ranks(scores, np.array([1, 0])).tolist() == [0.5, 0.5]
+    assert reciprocal_ranks(np.ones((1, 4)), np.array([2])).tolist() == [0.25]  # ties count against it
+    walks = similarities(encoder, [("red tent", "lamp")], ["tent red", "lamp"])
+    assert walks[0, 0] > walks[0, 1] > 0  # the newest counts most
     task = TaskExamples("shop.answers", "contrastive", train=examples, validation=examples)
-    found = compare(encoder, FakeEncoder(salt="other"), [], [task])["shop.answers contrastive"]
+    evaluation = evaluate(encoder, [], [task], {ACTIVE: FakeEncoder(salt="other")})
+    assert set(evaluation["shop.answers contrastive"]["rivals"]) == {ACTIVE, "bm25"}
+    found = against_active(evaluation)["shop.answers contrastive"]
     assert found["metric"] == "mrr" and found["examples"] == 3
 
 
