@@ -98,6 +98,6 @@ def table(split: Split, text: ArrayText, graph: Graph | None = None) -> dict[str
     ranks |= {name: scored(split, scores) for name, scores in fit_baselines(split.known).items()}
     figures: dict[str, Any] = {"n": len(split.cases)}
     for name, rank in ranks.items():
-        metrics, details = measure(split, rank)
+        metrics, details, _ = measure(split, rank)
         figures[name] = {key: round(metrics[key], 4) for key in SHOWN} | {"interval": details["ndcg@10_interval"]}
     return figures

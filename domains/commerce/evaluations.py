@@ -24,6 +24,7 @@ from domains.commerce.recommender.log import InteractionLog
 from domains.commerce.recommender.sources import ArrayText, NoText, TextSource
 from suite.formats import Problem, read_records
 from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request
+from suite.releases.measures import RELEASE, of_cases
 
 PROTOCOLS = {
     False: "leave-last-one-out in stable order (timestamp, line); every item is ranked, history excluded",
@@ -46,17 +47,19 @@ def evaluate_interactions(request: Request) -> Report:
     text = item_text(items, request)
     graph = item_graph(request, log.item_keys, bad)
     blend = learned(split, text, graph)
-    metrics, details = measure(split, served(split, text, blend, graph))
-    baselines = {}
+    metrics, details, own = measure(split, served(split, text, blend, graph))
+    baselines, cases = {}, {RELEASE: own}
     if request.has_baselines:
         fitted = fit_baselines(split.known)
         rivals = {name: scored(split, scores) for name, scores in fitted.items()}
         rivals |= ablations(split, text, blend, graph)
-        baselines = {name: measure(split, rank)[0] for name, rank in rivals.items()}
+        for name, rank in rivals.items():
+            baselines[name], _, cases[name] = measure(split, rank)
         if "ease" not in fitted:
             details["left_out"] = f"ease: more than {LARGEST:,} items"
     details |= {"items": int(split.ranked.sum()), "with_text": len(items), "bad_lines": len(bad)}
-    return Report(len(split.cases), metrics, PROTOCOLS[request.cut is not None], baselines, details)
+    protocol = PROTOCOLS[request.cut is not None]
+    return Report(len(split.cases), metrics, protocol, baselines, details, of_cases(cases))
 
 
 def interaction_rows(path: Path, bad: list[Problem]) -> Iterator[tuple[str, str, float, str, float | None]]:

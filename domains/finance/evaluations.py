@@ -14,10 +14,12 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from domains.finance.news.scoring import SENTIMENT, TOPIC
 from domains.finance.training_data import label_of, sentiment_example, text_of
+from suite.encoder.heads import Head
 from suite.encoder.metrics import accuracy, ece, macro_f1, weighted_f1
 from suite.formats import Problem, read_records
-from suite.index.text import tokens
+from suite.releases.baselines import pairs_of_words
 from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request
+from suite.releases.measures import RELEASE, of_head, of_predictions
 
 FOLDS = 5
 METRICS = {"accuracy": accuracy, "macro_f1": macro_f1, "weighted_f1": weighted_f1, "ece": ece}
@@ -56,7 +58,8 @@ def evaluate(request: Request, head: str, read: Read) -> Report:
         reason = f"; line {bad[0].line}: {bad[0].reason}" if bad else ""
         raise EvaluationError(f"{request.data}: no record with a text and a label{reason}")
     probabilities = request.encoder().classify(head, inputs)
-    order = request.encoder().heads[head].spec.labels  # type: ignore[attr-defined]
+    fitted: Head = request.encoder().heads[head]  # type: ignore[attr-defined]
+    order = fitted.spec.labels
     unknown = sorted(set(labels) - set(order))
     if unknown:
         raise EvaluationError(
@@ -64,13 +67,19 @@ def evaluate(request: Request, head: str, read: Read) -> Report:
             f"the head knows {', '.join(order)}"
         )
     truth = np.array([order.index(label) for label in labels])
-    baselines = rivals(texts, inputs, truth, len(order)) if request.has_baselines else {}
+    answers = {RELEASE: probabilities}
+    if request.has_baselines:
+        answers |= rivals(texts, inputs, truth, len(order))
+    measure = of_predictions(answers, truth, METRICS)
+    baselines = measure(np.arange(len(truth)))
+    details = {"classes": class_table(probabilities, truth, order), "bad_lines": len(bad)}
     return Report(
         len(inputs),
-        {name: metric(probabilities, truth) for name, metric in METRICS.items()},
+        baselines.pop(RELEASE),
         PROTOCOL + (RIVALS if baselines else ""),
         baselines,
-        {"classes": class_table(probabilities, truth, order), "bad_lines": len(bad)},
+        details | of_head(fitted, probabilities, truth),
+        measure,
     )
 
 
@@ -90,8 +99,8 @@ def class_table(probabilities: np.ndarray, truth: np.ndarray, order: Sequence[st
     }
 
 
-def rivals(texts: Sequence[str], inputs: Sequence[str], truth: np.ndarray, classes: int) -> dict[str, dict[str, float]]:
-    """TF-IDF of words with a linear model, and the commonest class; on folds of the file."""
+def rivals(texts: Sequence[str], inputs: Sequence[str], truth: np.ndarray, classes: int) -> dict[str, np.ndarray]:
+    """Probabilities (n, k) by TF-IDF of words with a linear model, and the commonest class; on folds of the file."""
     given = np.array(inputs, dtype=object)
     fold = np.array([zlib.crc32(text.encode()) % FOLDS for text in texts])
     words = np.full((len(texts), classes), 1e-9)
@@ -106,15 +115,7 @@ def rivals(texts: Sequence[str], inputs: Sequence[str], truth: np.ndarray, class
         answers = model.predict_proba(vectoriser.transform(given[held]))
         words[np.ix_(held, model.classes_)] = answers
         commonest[held] = np.bincount(truth[known], minlength=classes) / known.sum()
-    return {
-        name: {metric: measure(answers, truth) for metric, measure in METRICS.items()}
-        for name, answers in (("tfidf_linear", words), ("majority", commonest))
-    }
-
-
-def pairs_of_words(text: str) -> list[str]:
-    words = tokens(text)
-    return words + [" ".join(words[i : i + 2]) for i in range(len(words) - 1)]
+    return {"tfidf_linear": words, "majority": commonest}
 
 
 EVALUATIONS = {

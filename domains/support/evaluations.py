@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from domains.support.suggesting.features import ANSWER, NO_PAST, Candidate
 from domains.support.suggesting.ranker import Ranked, RelevanceHead, Weights, rank
 from domains.support.suggesting.retrieve import DEPTH, MemoryPools
 from domains.support.training_data import NONE, document_text
+from suite.encoder.heads import Head
 from suite.formats import Problem, read_records
 from suite.index.engine import Document
 from suite.index.fusion import Weights as Legs
 from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request, Scorer
+from suite.releases.measures import RELEASE, mean, of_cases, of_head
 
 TAIL = 100  # candidates that are looked at after those that are ranked
 AT = (5, 10)
@@ -66,8 +69,8 @@ def evaluate_questions(request: Request) -> Report:
     judge = Judge(encoder)
     with MemoryPools(documents) as pools:
         rankings = [ranking_of(judge, pools, text, vector) for text, vector in asked]
-        baselines = {
-            name: ranking_metrics([leg_alone(pools, text, vector, legs) for text, vector in asked], right)
+        rivals = {
+            name: [leg_alone(pools, text, vector, legs) for text, vector in asked]
             for name, legs in (("bm25", BM25), ("vectors", VECTORS))
             if request.has_baselines
         }
@@ -76,8 +79,9 @@ def evaluate_questions(request: Request) -> Report:
         len(questions),
         ranking_metrics(rankings, right),
         "every answer is a candidate; without a right answer: AUROC of the first one's confidence",
-        baselines,
+        {name: ranking_metrics(found, right) for name, found in rivals.items()},
         {"answers": len(answers), "unknown_answer_ids": unknown, "bad_lines": len(bad)},
+        of_cases({name: by_question(found, right) for name, found in ({RELEASE: rankings} | rivals).items()}),
     )
 
 
@@ -108,22 +112,30 @@ def leg_alone(pools: MemoryPools, text: str, vector: np.ndarray, legs: Legs) -> 
 
 def ranking_metrics(rankings: Sequence[Ranking], right: Sequence[set[str]]) -> dict[str, float]:
     """MRR, MAP, P@1, R@k over questions with a right answer; AUROC of the first score where some have none."""
-    rows = [(keys, wanted) for (keys, _), wanted in zip(rankings, right, strict=True) if wanted]
-    found = {}
-    if rows:
-        found = {
-            "mrr": float(np.mean([reciprocal_rank(*row) for row in rows])),
-            "map": float(np.mean([average_precision(*row) for row in rows])),
-            "p@1": float(np.mean([bool(keys) and keys[0] in wanted for keys, wanted in rows])),
-            **{
-                f"r@{k}": float(np.mean([len(wanted & set(keys[:k])) / len(wanted) for keys, wanted in rows]))
-                for k in AT
-            },
-        }
     has_right = np.array([bool(wanted) for wanted in right])
+    found = {name: mean(values) for name, values in by_question(rankings, right).items()} if has_right.any() else {}
     if has_right.any() and not has_right.all():
         found["auroc"] = auroc(np.array([score for _, score in rankings]), has_right)
     return found
+
+
+def by_question(rankings: Sequence[Ranking], right: Sequence[set[str]]) -> dict[str, np.ndarray]:
+    """{metric: a value a question, (n,)}; NaN for those without a right answer."""
+    rows = [(keys, wanted) for (keys, _), wanted in zip(rankings, right, strict=True)]
+
+    def of(value: Callable[[list[str], set[str]], float]) -> np.ndarray:
+        return np.array([value(keys, wanted) if wanted else np.nan for keys, wanted in rows])
+
+    return {
+        "mrr": of(reciprocal_rank),
+        "map": of(average_precision),
+        "p@1": of(lambda keys, wanted: float(bool(keys) and keys[0] in wanted)),
+        **{f"r@{k}": of(partial(recall, k=k)) for k in AT},
+    }
+
+
+def recall(keys: Sequence[str], wanted: set[str], *, k: int) -> float:
+    return len(wanted & set(keys[:k])) / len(wanted)
 
 
 def reciprocal_rank(keys: Sequence[str], wanted: set[str]) -> float:
@@ -161,16 +173,17 @@ def evaluate_pairs(request: Request) -> Report:
     with MemoryPools(documents) as pools:
         scores = [pair_scores(judge, pools, lines, vector_of) for lines in kept]
     wanted = [{str(row) for row, line in enumerate(lines) if line[2]} for lines in kept]
-    table = {name: ranking_metrics([by_score(one[name]) for one in scores], wanted) for name in scores[0]}
-    metrics = {name: value for name, value in table.pop("ranker").items() if name in {"mrr", "map", "p@1"}}
+    who = {RELEASE: "ranker"} | ({"bm25": "bm25", "vectors": "vectors"} if request.has_baselines else {})
+    cases = {name: by_question([by_score(one[score]) for one in scores], wanted) for name, score in who.items()}
+    measure = of_cases({name: {key: given[key] for key in ("mrr", "map", "p@1")} for name, given in cases.items()})
+    baselines = measure(np.arange(len(kept)))
     return Report(
         len(kept),
-        metrics,
+        baselines.pop(RELEASE),
         "candidates are the lines of one question_id",
-        {name: {key: values[key] for key in metrics} for name, values in table.items()}
-        if request.has_baselines
-        else {},
+        baselines,
         {"lines": sum(map(len, kept)), "without_right": len(groups) - len(kept), "bad_lines": len(bad)},
+        measure,
     )
 
 
@@ -208,47 +221,73 @@ def evaluate_intents(request: Request) -> Report:
         raise EvaluationError(f"{request.data}: holds no record{first_of(bad)}")
     encoder = request.encoder()
     probabilities = encoder.classify("intent", [mask(text) for text, _ in rows])
-    labels: tuple[str, ...] = encoder.heads["intent"].spec.labels  # type: ignore[attr-defined]
+    head: Head = encoder.heads["intent"]  # type: ignore[attr-defined]
+    labels = head.spec.labels
     truth = [label for _, label in rows]
-    baselines = {}
+    baselines, cases = {}, {RELEASE: intent_cases(probabilities, labels, truth)}
     train = [
         (str(o["text"]), str(o["label"])) for path in request.against for o in records(path, ("text", "label"), bad)
     ]
     if request.has_baselines and train:
-        baselines["tfidf_linear"] = linear_rival(train, rows)
+        scores, known = linear_rival(train, rows)
+        baselines["tfidf_linear"] = intent_metrics(scores, known, truth)
+        cases["tfidf_linear"] = intent_cases(scores, known, truth)
     unknown = sorted(set(truth) - set(labels) - {NONE})
     return Report(
         len(rows),
         intent_metrics(probabilities, labels, truth),
         "accuracy of those in scope; recall and AUROC of those out of scope (label __none__)",
         baselines,
-        {"labels": len(labels), "unknown_labels": unknown, "bad_lines": len(bad)},
+        {"labels": len(labels), "unknown_labels": unknown, "bad_lines": len(bad)}
+        | seen_through(head, probabilities, truth),
+        of_cases(cases),
     )
+
+
+def seen_through(head: Head, probabilities: np.ndarray, truth: Sequence[str]) -> dict[str, Any]:
+    """What it confuses and how sure it is, on the records whose label it knows. Its "labels" are `class_names` here."""
+    order = {label: column for column, label in enumerate(head.spec.labels)}
+    rows = [row for row, label in enumerate(truth) if label in order]
+    if not rows:
+        return {}
+    found = of_head(head, probabilities[rows], np.array([order[truth[row]] for row in rows]))
+    return {"class_names": found.pop("labels"), **found}
 
 
 def intent_metrics(probabilities: np.ndarray, labels: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
     """Probabilities (n, k). Out of scope is the class `__none__` where the head has it, else an unsure head."""
-    predicted = [labels[column] for column in probabilities.argmax(axis=1)]
     in_scope = np.array([label != NONE for label in truth])
-    known = [column for column, label in enumerate(labels) if label != NONE]
-    scope = probabilities[:, known].max(axis=1)
-    is_right = np.array([one == other for one, other in zip(predicted, truth, strict=True)])
-    found = {"accuracy": float(is_right[in_scope].mean())} if in_scope.any() else {}
-    if not in_scope.all():
-        is_none = np.array([one == NONE for one in predicted]) if NONE in labels else scope < 0.5
-        found["oos_recall"] = float(is_none[~in_scope].mean())
-        if in_scope.any():
-            found["auroc"] = auroc(scope, in_scope)
+    found = {name: mean(values) for name, values in intent_cases(probabilities, labels, truth).items()}
+    if in_scope.any() and not in_scope.all():
+        found["auroc"] = auroc(scope_of(probabilities, labels), in_scope)
     return found
 
 
-def linear_rival(train: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str]]) -> dict[str, float]:
+def intent_cases(probabilities: np.ndarray, labels: Sequence[str], truth: Sequence[str]) -> dict[str, np.ndarray]:
+    """{metric: a value a record, (n,)}; NaN where it has no part in it, and no metric that no record has a part in."""
+    predicted = np.array([labels[column] for column in probabilities.argmax(axis=1)])
+    in_scope = np.array([label != NONE for label in truth])
+    is_none = predicted == NONE if NONE in labels else scope_of(probabilities, labels) < 0.5
+    found = {
+        "accuracy": np.where(in_scope, predicted == np.array(truth), np.nan),
+        "oos_recall": np.where(in_scope, np.nan, is_none),
+    }
+    return {name: values for name, values in found.items() if not np.isnan(values).all()}
+
+
+def scope_of(probabilities: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """How sure the head is of any intent at all, (n,)."""
+    return probabilities[:, [column for column, label in enumerate(labels) if label != NONE]].max(axis=1)
+
+
+def linear_rival(train: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str]]) -> tuple[np.ndarray, list[str]]:
+    """(scores (n, k), classes) by a linear model on words."""
     model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LinearSVC())
     model.fit([text for text, _ in train], [label for _, label in train])
     scores = np.atleast_2d(model.decision_function([text for text, _ in rows]))
     if scores.shape[0] == 1:  # two classes
         scores = np.column_stack([-scores[0], scores[0]])
-    return intent_metrics(scores, list(model.classes_), [label for _, label in rows])
+    return scores, list(model.classes_)
 
 
 # Reading --------------------------------------------------------------------------------------------------------

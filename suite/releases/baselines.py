@@ -36,7 +36,7 @@ def of_head(spec: HeadSpec, examples: Examples, inputs: Sequence[Any]) -> dict[s
     shares = np.bincount(labels, minlength=len(spec.labels)) / len(labels)
     commonest = np.tile(shares, (len(inputs), 1))
     if spec.kind == PAIR:
-        return {"bm25": pair_words(inputs), "commonest": commonest}
+        return {"bm25": pair_words(inputs), "majority": commonest}
     places = slice(None, None, -(-len(labels) // MOST))
     vectoriser = TfidfVectorizer(analyzer=pairs_of_words, sublinear_tf=True)
     features = vectoriser.fit_transform([text for text, _ in examples.train[places]])
@@ -46,7 +46,7 @@ def of_head(spec: HeadSpec, examples: Examples, inputs: Sequence[Any]) -> dict[s
         margins = np.column_stack([-margins, margins])
     found = np.zeros((len(inputs), len(spec.labels)))
     found[:, model.classes_] = softmax(margins, axis=1)
-    return {"tfidf_linear": found, "commonest": commonest}
+    return {"tfidf_linear": found, "majority": commonest}
 
 
 def pair_words(pairs: Sequence[tuple[str, str]]) -> np.ndarray:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from suite.releases.measures import Measure
+
 
 class Scorer(Protocol):
     """What an evaluation may ask of the encoder it measures; see `suite.encoder.model.Encoder`."""
@@ -48,6 +50,7 @@ class Report:
     protocol: str  # one sentence: what was held out and what was ranked
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)  # more keys for the JSON, e.g. a table per class
+    measure: Measure | None = None  # of the release and the baselines on some of the cases, for intervals
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,8 +125,9 @@ def scored(split: Split, scores: Scores) -> Rank:
     return rank
 
 
-def measure(split: Split, rank: Rank) -> tuple[dict[str, float], dict[str, Any]]:
-    """(metrics, details): hr@k and ndcg@k with coverage of the top 10; the interval of ndcg@10, slices and deciles."""
+def measure(split: Split, rank: Rank) -> tuple[dict[str, float], dict[str, Any], dict[str, np.ndarray]]:
+    """(metrics, details, a value a case): hr@k and ndcg@k with coverage of the top 10; the interval of ndcg@10, slices
+    and deciles; hr@k and ndcg@k of each case, (n,)."""
     ranked = [list(rank(case)) for case in split.cases]
     gains = {
         k: np.array([ndcg(r, case.targets, k) for r, case in zip(ranked, split.cases, strict=True)]) for k in CUTOFFS
@@ -135,7 +136,8 @@ def measure(split: Split, rank: Rank) -> tuple[dict[str, float], dict[str, Any]]
         k: np.array([not case.targets.isdisjoint(r[:k]) for r, case in zip(ranked, split.cases, strict=True)], float)
         for k in CUTOFFS
     }
-    metrics = {f"ndcg@{k}": mean(gains[k]) for k in CUTOFFS} | {f"hr@{k}": mean(hits[k]) for k in CUTOFFS}
+    cases = {f"ndcg@{k}": gains[k] for k in CUTOFFS} | {f"hr@{k}": hits[k] for k in CUTOFFS}
+    metrics = {name: mean(values) for name, values in cases.items()}
     shown = {item for r in ranked for item in r[:10]}
     metrics["coverage"] = len(shown) / max(int(split.ranked.sum()), 1)
     counts = np.bincount(split.known.items, minlength=len(split.log.item_keys))
@@ -149,7 +151,7 @@ def measure(split: Split, rank: Rank) -> tuple[dict[str, float], dict[str, Any]]
         },
         "target_popularity_deciles": deciles(split, counts),
     }
-    return metrics, details
+    return metrics, details, cases
 
 
 def ndcg(ranked: Sequence[int], targets: frozenset[int], k: int) -> float:

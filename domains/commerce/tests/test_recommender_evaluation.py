@@ -57,7 +57,7 @@ def test_metrics_of_a_known_ranking():
     split = leave_last_out(log)
     c = log.item_keys.index("c")
     order = {split.cases[0].past.start: [c, 0], split.cases[1].past.start: [0, c]}
-    metrics, details = measure(split, lambda case: order[case.past.start])
+    metrics, details, _ = measure(split, lambda case: order[case.past.start])
     assert metrics["ndcg@10"] == pytest.approx((1 + 1 / np.log2(3)) / 2)
     assert metrics["hr@5"] == 1.0
     assert metrics["coverage"] == pytest.approx(2 / 3)

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.management import call_command
 
@@ -208,6 +209,10 @@ def test_a_head_is_measured_beside_its_rivals(tmp_path: Path) -> None:
     assert report.metrics["macro_f1"] > 0.9
     assert report.baselines["tfidf_linear"]["macro_f1"] > report.baselines["majority"]["macro_f1"]
     assert report.details["classes"]["negative"]["records"] == 20
+    assert [sum(row) for row in report.details["confusion"]] == [20, 20, 20]
+    assert report.details["ece"]["after"] == pytest.approx(report.metrics["ece"], abs=1e-5)
+    assert report.measure is not None
+    assert report.measure(np.arange(60)) == {"release": report.metrics, **report.baselines}
 
 
 def test_a_label_that_the_head_does_not_know_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import time
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -19,9 +20,13 @@ from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.heads import HeadMissing
 from suite.encoder.model import Encoder
 from suite.formats import FormatError
-from suite.releases import runtime
+from suite.releases import runtime, selectors
+from suite.releases.comparison import ACTIVE
 from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request
+from suite.releases.measures import RELEASE, Measure, intervals
 from suite.releases.selectors import NoSuchRelease
+
+HEADING = "  95% of release"
 
 
 class Command(BaseCommand):
@@ -72,6 +77,8 @@ class Command(BaseCommand):
         report = self.measure(evaluation, request)
         if bad := report.details.get("bad_lines"):
             self.stderr.write(f"{bad:,} lines of {options['data']} were left out: they cannot be used")
+        if options["baselines"]:
+            report = beside_active(report, evaluation, request)
         answer = as_json(options["name"], report, encoder, time.monotonic() - started)
         self.stdout.write(json.dumps(answer) if options["json"] else as_text(answer))
 
@@ -82,6 +89,25 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=2) from error
         except (EvaluationError, FormatError, CheckpointError, NoSuchRelease) as error:
             raise CommandError(str(error)) from error
+
+
+def beside_active(report: Report, evaluation: Evaluation, request: Request) -> Report:
+    """The report with the active release among the baselines, where that is another one that can be measured."""
+    active = selectors.active()
+    if active is None or active.fingerprint == request.encoder().fingerprint:
+        return report
+    try:
+        other = evaluation.run(
+            replace(request, encoder=lambda: runtime.encoder_for(active.fingerprint), has_baselines=False)
+        )
+    except (HeadMissing, EvaluationError, CheckpointError):
+        return report
+    both = report.measure and other.measure and together(report.measure, other.measure)
+    return replace(report, baselines={ACTIVE: other.metrics, **report.baselines}, measure=both)
+
+
+def together(ours: Measure, theirs: Measure) -> Measure:
+    return lambda rows: ours(rows) | {ACTIVE: theirs(rows)[RELEASE]}
 
 
 @cache
@@ -103,7 +129,7 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def as_json(name: str, report: Report, encoder: Callable[[], Encoder], seconds: float) -> dict[str, Any]:
-    """What is printed; numbers that are not defined are null."""
+    """What is printed; numbers that are not defined are null. Intervals and leads over the baselines are of 95%."""
     return {
         "name": name,
         "n": report.n,
@@ -112,8 +138,14 @@ def as_json(name: str, report: Report, encoder: Callable[[], Encoder], seconds: 
         "baselines": {rival: defined(metrics) for rival, metrics in report.baselines.items()},
         "protocol": report.protocol,
         "seconds": round(seconds, 2),
+        **(certainty(report.measure, report.n) if report.measure else {}),
         **report.details,
     }
+
+
+def certainty(measure: Measure, count: int) -> dict[str, Any]:
+    own, leads = intervals(measure, count)
+    return {"intervals": own.pop(RELEASE), "baseline_intervals": own, "leads": leads}
 
 
 def defined(metrics: Mapping[str, float]) -> dict[str, float | None]:
@@ -125,9 +157,16 @@ def as_text(answer: Mapping[str, Any]) -> str:
     columns = {"release": answer["metrics"], **answer["baselines"]}
     width = max(map(len, answer["metrics"]), default=0)
     lines = [f"{answer['name']}, {answer['n']:,} cases, release {answer['release']}", answer["protocol"], ""]
-    lines.append(" " * width + "".join(f"  {column:>12}" for column in columns))
+    lines.append(" " * width + "".join(f"  {column:>12}" for column in columns) + HEADING * ("intervals" in answer))
     for metric in answer["metrics"]:
         cells = (metrics.get(metric) for metrics in columns.values())
         shown = (f"  {cell:>12.4f}" if cell is not None else f"  {'-':>12}" for cell in cells)
-        lines.append(f"{metric:{width}}" + "".join(shown))
+        ends = answer.get("intervals", {}).get(metric)
+        interval = f"  {ends[0]:.4f} to {ends[1]:.4f}" if ends else ""
+        lines.append(f"{metric:{width}}" + "".join(shown) + interval)
+    if "ece" in answer:
+        lines += [
+            "",
+            "calibration error {before:.4f} before temperature scaling, {after:.4f} after it".format(**answer["ece"]),
+        ]
     return "\n".join(lines)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -11,6 +12,8 @@ from suite.encoder.fake import FakeEncoder
 from suite.management.commands import evaluate
 from suite.releases import promotion, runtime
 from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request
+from suite.releases.measures import of_cases
+from suite.releases.models import Release
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -62,6 +65,38 @@ def test_evaluate_passes_everything_on(requests, data):
     assert [str(path) for path in (request.data, *request.against)] == [data] * 3
     assert request.cut.isoformat() == "2011-11-01T00:00:00+00:00"
     assert (request.options, request.has_baselines) == ({"mood": "good"}, False)
+
+
+def test_evaluate_prints_intervals_and_the_active_release_among_the_baselines(monkeypatch, data, capsys):
+    """Every case of the one that is measured is right, half of the active one's are."""
+    encoders = {name: FakeEncoder(salt=name) for name in ("new", "old")}
+    Release.objects.create(
+        fingerprint=encoders["old"].fingerprint, path="x", body="tiny", dimensions=3, state=Release.State.ACTIVE
+    )
+
+    def run(request: Request) -> Report:
+        share = 1 if request.encoder() is encoders["new"] else 2
+        cases = {"release": {"mrr": np.arange(200) % share == 0}}
+        if request.has_baselines:
+            cases["luck"] = {"mrr": np.arange(200) % 10 == 0}
+        measure = of_cases({who: {"mrr": given["mrr"].astype(float)} for who, given in cases.items()})
+        found = measure(np.arange(200))
+        return Report(200, found.pop("release"), "all", found, {}, measure)
+
+    monkeypatch.setattr(evaluate, "evaluations", lambda: {"shop.things": Evaluation(run)})
+    monkeypatch.setattr(runtime, "resolve", lambda name: encoders["new"])
+    monkeypatch.setattr(runtime, "encoder_for", lambda fingerprint: encoders["old"])
+    call_command("evaluate", "shop.things", "--data", data, "--baselines", "--json")
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["metrics"] == {"mrr": 1.0} and answer["intervals"] == {"mrr": [1.0, 1.0]}
+    assert answer["baselines"] == {"active": {"mrr": 0.5}, "luck": {"mrr": 0.1}}
+    low, high = answer["baseline_intervals"]["active"]["mrr"]
+    assert 0.4 < low < 0.5 < high < 0.6
+    assert answer["leads"]["active"]["mrr"] == pytest.approx([1 - high, 1 - low])
+    call_command("evaluate", "shop.things", "--data", data)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3].split() == ["release", "95%", "of", "release"]
+    assert lines[4].split() == ["mrr", "1.0000", "1.0000", "to", "1.0000"]
 
 
 def test_evaluate_prints_a_table_beside_the_rivals(requests, data, capsys):
