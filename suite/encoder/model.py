@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 
 from suite.encoder import checkpoint, engines
@@ -30,6 +29,7 @@ from suite.encoder.engines.body import MissingWeights
 from suite.encoder.engines.padded import PaddedEngine
 from suite.encoder.engines.padded import pool as pool
 from suite.encoder.heads import PAIR, Head, HeadMissing, Pair, features_of
+from suite.encoder.weights import INT8, narrow, read_weights, serialise_weights, widened
 
 log = logging.getLogger(__name__)
 FAITHFUL = 0.999  # mean cosine to the float32 vectors that a narrower precision has to keep
@@ -136,10 +136,22 @@ class Encoder:
             self.pooling,
             {},
             body=self.body,
-            config=config or self.config,
+            config=config or self.config_with(weights=""),
             weights=None,
             threads=self.threads,
         )
+
+    def config_with(self, **changes: Any) -> str:
+        """The body's config.json with other values; "" takes one out."""
+        changed = {name: value for name, value in (self.settings | changes).items() if value != ""}
+        return json.dumps(changed, indent=2) if changed != self.settings else self.config
+
+    def in_int8(self) -> Encoder:
+        """This encoder, its heads too, with weights that take a quarter of the space; all engines go by them."""
+        model = copy.deepcopy(self.model)
+        config = self.config_with(weights=INT8)
+        model.load_state_dict(widened(narrow(model.state_dict())))
+        return self.with_body(model, config).with_heads(self.heads)
 
     def with_engine(self, name: str) -> Encoder:
         """The same encoder, run by another engine. Raises `CheckpointError` where there is none of that name here."""
@@ -184,7 +196,7 @@ class Encoder:
         pad_id = int(self.settings.get("pad_token_id") or 0)
         if self.engine_name == engines.REFERENCE:
             return PaddedEngine(self.model, self.pooling.mode, pad_id)
-        tensors = self._model.state_dict() if self._model is not None else load_file(str(self.weights))
+        tensors = self._model.state_dict() if self._model is not None else read_weights(Path(self.weights or ""))
         try:
             return engines.build(self.engine_name, self.settings, tensors, self.pooling.mode, self.device, self.threads)
         except MissingWeights as error:
@@ -206,8 +218,7 @@ class Encoder:
 
     def serialised(self) -> bytes:
         """The body's weights as a safetensors file."""
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
-        return save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata={"format": "pt"})
+        return serialise_weights(self.model.state_dict(), self.settings.get("weights", ""))
 
     def save(self, folder: Path, metrics: Mapping[str, Mapping[str, float]] | None = None) -> None:
         """Write a checkpoint folder, whole or not at all. Raises `CheckpointError`."""
@@ -321,10 +332,15 @@ def load_body(folder: Path) -> Any:
 
     Raises `CheckpointError` where weights are missing: the library would draw them at random.
     """
-    from transformers import AutoModel  # slow to import, and only for training and bodies of other families
+    from transformers import AutoConfig, AutoModel  # slow to import, and only for training and bodies of other families
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    if checkpoint.read_json(folder / checkpoint.CONFIG).get("weights") == INT8:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        model = AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
+        model.load_state_dict(read_weights(folder / checkpoint.WEIGHTS))
+        return model
     model, found = AutoModel.from_pretrained(
         folder, local_files_only=True, attn_implementation="sdpa", dtype=torch.float32, output_loading_info=True
     )

@@ -49,6 +49,11 @@ class Release(models.Model):
         return settings.RELEASES_DIR / self.path
 
     @property
+    def megabytes(self) -> float:
+        """Of its checkpoint on the disk; 0 where it is gone."""
+        return sum(path.stat().st_size for path in self.folder.glob("*") if path.is_file()) / 1e6
+
+    @property
     def worse_in(self) -> list[str]:
         """The heads and tasks in which it is worse, beyond noise, than the release it was compared with."""
         return sorted(name for name, entry in self.comparison.items() if entry["high"] < 0)

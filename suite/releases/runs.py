@@ -31,6 +31,7 @@ from suite.releases import runtime, selectors, snapshot
 from suite.releases.building import HeadPlan, fit_heads, keep
 from suite.releases.calibration import calibrated
 from suite.releases.comparison import ACTIVE, evaluate, note
+from suite.releases.compression import Compression, compress
 from suite.releases.models import Release, TrainingRun
 from suite.releases.search import carry_out_search
 from suite.releases.services import TRAINING_LEASE, training_topic
@@ -67,7 +68,7 @@ def attempt(run: TrainingRun, say: Say, report: Report) -> None:
         carry_out(run, Notebook(run, say, report))
     except Stopped:
         finish(run, TrainingRun.State.STOPPED, "stopped")
-    except (SnapshotError, TrainingError, CheckpointError, ConfigError) as error:
+    except (SnapshotError, TrainingError, CheckpointError, ConfigError, runtime.NoRelease) as error:
         finish(run, TrainingRun.State.FAILED, str(error))
     except OSError as error:
         finish(run, TrainingRun.State.FAILED, f"the run's folder cannot be written ({error.strerror})")
@@ -90,6 +91,13 @@ def is_hopeless(run: TrainingRun) -> bool:
 
 def carry_out(run: TrainingRun, notebook: Notebook) -> None:
     """The whole way. Raises what `attempt` catches; the active release serves on whatever happens."""
+    if run.teacher is not None:
+        run.release = compress(
+            run.teacher, Compression(**run.config), snapshot_of(run), say=notebook.say, report=notebook.report
+        )
+        run.save(update_fields=["release"])
+        finish(run, TrainingRun.State.DONE, f"made release {run.release_id}")
+        return
     config = TrainingConfig.from_mapping(run.config)
     taken = snapshot_of(run)
     for line in taken.notes:

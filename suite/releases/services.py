@@ -132,6 +132,24 @@ def request_training(
     return run
 
 
+def request_compression(
+    teacher: Release, *, layers: int = 0, is_int8: bool = False, minutes: float = 10.0, by: str = ""
+) -> TrainingRun:
+    """Ask for a smaller release of `teacher`; it learns from the applications' own rows. `layers` 0 keeps them all.
+    Raises `RequestRefused` where nothing would be smaller."""
+    if not layers and not is_int8:
+        raise RequestRefused("nothing would be smaller: give fewer layers, or int8, or both")
+    with transaction.atomic():
+        run = TrainingRun.objects.create(
+            teacher=teacher,
+            config={"layers": layers, "is_int8": is_int8, "minutes": minutes},
+            requested_by=by[:150],
+        )
+        broadcast([TOPIC])
+        transaction.on_commit(ring_training)
+    return run
+
+
 def stop_training(run: TrainingRun) -> None:
     """Ask a run to end; one that nobody has begun ends here. Raises `RequestRefused` where it is finished."""
     now = timezone.now()

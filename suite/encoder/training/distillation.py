@@ -7,7 +7,6 @@ teacher's vectors. It needs texts and no labels.
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -21,20 +20,23 @@ from suite.encoder import engines
 from suite.encoder.batching import batches
 from suite.encoder.engines.padded import pad, pool
 from suite.encoder.model import Encoder
+from suite.encoder.training.loop import SMOOTHING, Progress, Report, peak_megabytes
 from suite.encoder.training.tasks import TrainingError
 
 RATE = 3e-4  # of AdamW at the start; it falls to 0 in a straight line
 BATCH_TOKENS = 2_048
 CLIP = 1.0
 TELL_SECONDS = 5.0
+DISTANCE = "distance to the teacher"
 
 
 def distil(
     teacher: Encoder, layers: int, texts: Sequence[str], *, minutes: float, epochs: int = 20, seed: int = 0,
-    say: Callable[[str], None],
+    say: Callable[[str], None], report: Report = lambda progress: None,
 ) -> Encoder:  # fmt: skip
     """An encoder with `layers` of the teacher's, and no heads, after `epochs` over the texts or `minutes`, whichever
-    comes first. The same texts and epochs give the same weights; the clock may cut them short. Raises `TrainingError`.
+    comes first. The same texts and epochs give the same weights; the clock may cut them short. Raises `TrainingError`,
+    and what `report` raises, which is called after every batch.
     """
     if not engines.body.is_known(teacher.settings):
         raise TrainingError(f"a body of kind {teacher.settings.get('model_type')!r} cannot be compressed yet")
@@ -53,6 +55,8 @@ def distil(
     dice = np.random.default_rng(seed)
     began = told_at = time.monotonic()
     lengths = [len(one) for one in ids]
+    progress = Progress(batches=epochs * len(list(batches(lengths, BATCH_TOKENS))), task="distillation")
+    seen = 0
     threads = torch.get_num_threads()
     torch.set_num_threads(teacher.threads)
     try:
@@ -72,13 +76,27 @@ def distil(
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(parameters, CLIP)
                 optimiser.step()
+                seen += len(batch)
+                note(progress, done, loss.item(), seen, time.monotonic() - began)
+                report(progress)
                 if time.monotonic() - told_at >= TELL_SECONDS:
                     told_at = time.monotonic()
                     say(f"Teaching {layers} layers: {done:.0%}, cosine to the teacher {1 - loss.item():.4f}")
     finally:
         torch.set_num_threads(threads)
-    config = json.dumps(teacher.settings | {"num_hidden_layers": layers}, indent=2)
-    return teacher.with_body(model.eval(), config)
+    return teacher.with_body(model.eval(), teacher.config_with(num_hidden_layers=layers, weights=""))
+
+
+def note(progress: Progress, done: float, distance: float, seen: int, seconds: float) -> None:
+    """`done` is the share of the work, `distance` 1 minus the cosine to the teacher, `seen` texts after `seconds`."""
+    old = progress.losses.get(DISTANCE, distance)
+    progress.batch = max(1, round(done * progress.batches))
+    progress.losses = {DISTANCE: round(SMOOTHING * old + (1 - SMOOTHING) * distance, 6)}
+    progress.seconds, progress.seconds_left = round(seconds, 1), round(seconds * (1 / max(done, 1e-6) - 1), 1)
+    progress.examples_a_second = round(seen / max(seconds, 1e-6), 1)
+    progress.megabytes = peak_megabytes()
+    if not progress.curve or progress.batch - progress.curve[-1]["batch"] >= progress.batches / 100:
+        progress.curve.append({"batch": progress.batch, "losses": dict(progress.losses)})
 
 
 def pruned(teacher: Encoder, layers: int) -> Any:

@@ -340,10 +340,15 @@ class Run:
             progress.examples_a_second = round(a_second * self.config.batch_size, 1)
         progress.seconds = round(self.seconds(), 1)
         progress.seconds_left = round(progress.seconds * (1 / max(self.share(), 1e-6) - 1), 1)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        progress.megabytes = peak // (2**20 if sys.platform == "darwin" else 2**10)
+        progress.megabytes = peak_megabytes()
         if progress.batch % max(1, progress.batches // 100) == 0:
             progress.curve.append({"batch": progress.batch, "losses": dict(progress.losses)})
+
+
+def peak_megabytes() -> int:
+    """The most memory that this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def perturbation(embedded: torch.Tensor, length: float) -> torch.Tensor:

@@ -13,12 +13,18 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldBooleanWidget,
+)
 
 from suite.admin import ReadOnlyAdmin
 from suite.live.templatetags.live import live_topic_attributes
 from suite.releases import engine_choice, services
 from suite.releases.admin.evaluations import evaluation_of
+from suite.releases.admin.plot import plot_of
 from suite.releases.admin.shadow import ShadowActions
 from suite.releases.admin.shared import STATE_COLOURS, STYLES, go, table
 from suite.releases.engine_choice import Measured
@@ -34,6 +40,26 @@ class PromoteForm(BaseDialogForm):
     )
 
 
+class CompressForm(BaseDialogForm):
+    layers = forms.IntegerField(
+        initial=3, min_value=0, max_value=100, widget=UnfoldAdminIntegerFieldWidget,
+        help_text="That are left, taught by this release to give its vectors. 0 keeps them all.",
+    )  # fmt: skip
+    is_int8 = forms.BooleanField(
+        required=False, label="Weights in int8", widget=UnfoldBooleanWidget, help_text="A quarter of the space."
+    )
+    minutes = forms.FloatField(
+        initial=10, min_value=0.1, max_value=10_000, widget=UnfoldAdminDecimalFieldWidget,
+        help_text="Teaching ends by then at the latest.",
+    )  # fmt: skip
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or self.cleaned_data
+        if given.get("layers") == 0 and not given.get("is_int8"):
+            raise forms.ValidationError("Nothing would be smaller: give fewer layers, or int8, or both.")
+        return given
+
+
 @admin.register(Release)
 class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
     list_display = ("fingerprint", "shown_state", "body", "dimensions", "heads", "created_at", "activated_at")
@@ -42,15 +68,24 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
     fields = ("fingerprint", "shown_state", "body", "dimensions", "worse", "evaluation_shown", "metrics_table",
               "shadow_figures", "engines", "message", "path", "created_at", "activated_at")  # fmt: skip
     readonly_fields = ("shown_state", "worse", "evaluation_shown", "metrics_table", "shadow_figures", "engines")
-    actions_detail = ("promote", "start_shadow", "stop_shadow")
+    actions_detail = ("promote", "start_shadow", "stop_shadow", "compress")
     actions_list = ("rollback",)
+
+    list_before_template = "releases/_plot.html"
 
     class Media:
         css = STYLES
-        js = (Script("live.js", type="module"),)
+        js = (Script("live.js", type="module"), Script("releases/plot.js", type="module"),)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        plot = plot_of(self.get_queryset(request))
+        return super().changelist_view(request, (extra_context or {}) | {"plot": plot})
 
     def has_promote_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("releases.change_release")
+
+    def has_compress_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("releases.add_trainingrun")
 
     @display(description="State", label=STATE_COLOURS, ordering="state")
     def shown_state(self, release: Release) -> str:
@@ -101,6 +136,27 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
             return go(request, reverse("admin:releases_release_changelist"))
         reason = form.cleaned_data["reason"]
         return ask(request, lambda: services.request_promotion(release, request.user.get_username(), reason))
+
+    @action(
+        description="Compress",
+        url_path="compress",
+        permissions=["compress"],
+        icon="compress",
+        dialog={
+            "title": "Make a smaller release of this one?",
+            "description": "A run on the applications' own rows makes a candidate with an evaluation of its own, "
+            "beside this release.",
+            "form_class": CompressForm,
+            "form_submit_text": "Start",
+        },
+    )
+    def compress(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        teacher = self.get_object(request, object_id)
+        if teacher is None:
+            return go(request, reverse("admin:releases_release_changelist"))
+        run = services.request_compression(teacher, **form.cleaned_data, by=request.user.get_username())
+        messages.success(request, f"Asked for: {run}. A process of its own works on it.")
+        return go(request, reverse("admin:releases_trainingrun_change", args=[run.pk]))
 
     @action(
         description="Roll back",

@@ -55,8 +55,8 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     list_display = ("id", "shown_state", "done", "release", "requested_by", "requested_at", "finished_at", "message")
     list_filter = ("state",)
     list_select_related = ("release",)
-    fields = ("outcome", "curve", "release", "data", "has_rows", "config", "requested_by", "requested_at", "started_at",
-              "finished_at")  # fmt: skip
+    fields = ("outcome", "curve", "release", "teacher", "data", "has_rows", "config", "requested_by",
+              "requested_at", "started_at", "finished_at")  # fmt: skip
     readonly_fields = ("outcome", "curve")
     actions_list = ("start",)
     actions_detail = ("stop", "train_best")

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from suite.events.models import JobLease
-from suite.releases.models import Promotion, Release
+from suite.releases import engine_choice
+from suite.releases.engine_choice import Choice, Measured
+from suite.releases.models import Promotion, Release, TrainingRun
 
 pytestmark = pytest.mark.django_db
 RELEASES = "/admin/releases/release/"
@@ -82,6 +87,43 @@ def test_of_many_classes_those_that_are_confused_most_are_listed(operator, relea
     assert '<td class="wrong" style="--share: 25%">25%</td>' in page
 
 
+def test_releases_stand_on_one_plot_with_a_table_of_its_figures(operator, release, settings, tmp_path):
+    settings.RELEASES_DIR = tmp_path
+    release.folder.mkdir()
+    (release.folder / "model.safetensors").write_bytes(bytes(2_340_000))
+    table = (Measured("torch-fp32", 410.4, 1, 1), Measured("torch-int8", 912.6, 0.99, 0.98))
+    engine_choice.note(release.folder, "cpu avx2", Choice("torch-int8", "2026-01-01", table))
+    release.evaluation, release.state = {"shop.mood": EVALUATION}, "active"
+    release.save()
+    Release.objects.create(fingerprint="ab" * 8, path="gone", body="tiny", dimensions=32)
+    page = operator.get(RELEASES).text
+    found = re.search(r'id="plot-data" type="application/json">(.*?)</script>', page)
+    assert found
+    plot = json.loads(found[1])
+    assert plot["heads"] == [{"name": "shop.mood", "metric": "macro f1"}] and plot["machine"] == "cpu avx2"
+    rows = {row["name"]: row for row in plot["rows"]}
+    known = rows["01234567"]
+    assert (known["rate"], known["values"], known["engine"]) == (912.6, [0.512], "torch-int8")
+    assert known["megabytes"] == pytest.approx(2.3, abs=0.05)  # the file of engines is in it, too
+    assert (rows["abababab"]["rate"], rows["abababab"]["values"], rows["abababab"]["megabytes"]) == (None, [None], 0.0)
+    for shown in ('id="release-plot"', '<option value="0">shop.mood, macro f1</option>', "<td>913</td>", "plot.js"):
+        assert shown in page
+
+
+def test_a_smaller_release_is_asked_for_on_a_releases_page(operator, release):
+    url = f"{RELEASES}{release.pk}/compress/"
+    assert "Make a smaller release of this one?" in operator.get(url).text
+    form = {"_form_submitted": "True", "layers": "3", "is_int8": "on", "minutes": "5"}
+    answer = operator.post(url, form)
+    run = TrainingRun.objects.get()
+    assert (run.teacher, run.config) == (release, {"layers": 3, "is_int8": True, "minutes": 5.0})
+    assert answer.url == f"/admin/releases/trainingrun/{run.pk}/change/"
+    TrainingRun.objects.all().delete()
+    nothing = {"_form_submitted": "True", "layers": "0", "minutes": "5"}
+    assert "Nothing would be smaller" in operator.post(url, nothing).text
+    assert not TrainingRun.objects.exists()
+
+
 def test_promoting_is_asked_back_before_it_is_done(operator, release):
     url = f"{RELEASES}{release.pk}/promote/"
     assert "Let this release serve?" in operator.get(url).text
@@ -106,6 +148,9 @@ def test_who_may_only_look_cannot_promote(visitor, release):
     assert visitor.get(RELEASES).status_code == 200
     assert submit(visitor, f"{RELEASES}{release.pk}/promote/").status_code == 403
     assert submit(visitor, f"{RELEASES}rollback/").status_code == 403
+    form = {"_form_submitted": "True", "layers": "3", "minutes": "5"}
+    assert visitor.post(f"{RELEASES}{release.pk}/compress/", form).status_code == 403
+    assert not TrainingRun.objects.exists()
     assert not Promotion.objects.exists()
 
 

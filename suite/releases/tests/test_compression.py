@@ -6,7 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from suite.encoder.tests.models import write_tiny
-from suite.releases import building, runtime
+from suite.releases import building, runs, runtime, services
 from suite.releases.compression import texts_of
 from suite.releases.models import Release
 from suite.releases.tests.test_training import records, shop  # noqa: F401
@@ -31,6 +31,32 @@ def test_a_release_is_compressed_into_a_candidate_with_its_own_evaluation(shop, 
     small = runtime.encoder_for(release.fingerprint)
     assert small.settings["num_hidden_layers"] == 2
     assert set(small.heads) == {"kind", "mood"}
+    assert set(release.evaluation["mood"]["rivals"]) == {"active", "tfidf_linear", "majority"}
+
+
+def test_a_run_from_the_admin_makes_a_smaller_release_and_shows_how_far_it_is(shop, settings, tmp_path):  # noqa: F811
+    settings.ENCODER, settings.TRAINING_DIR = str(write_tiny(tmp_path / "three", layers=3)), tmp_path / "training"
+    shop["shop.moods"] = records(60)
+    teacher = building.build_first_release()
+    run = services.request_compression(teacher, layers=2, is_int8=True, minutes=1, by="ada")
+    assert str(run) == f"compression {run.pk}"
+    assert runs.carry_out_requested()
+    run.refresh_from_db()
+    assert (run.state, run.message) == ("done", f"made release {run.release_id}"), run.message
+    assert run.progress["batch"] > 0 and "distance to the teacher" in run.progress["losses"]
+    assert run.release is not None
+    assert run.release.message == f"compressed from {teacher.fingerprint} to 2 layers in int8"
+    weights = run.release.folder / "model.safetensors"
+    assert weights.stat().st_size < (teacher.folder / "model.safetensors").stat().st_size / 2
+    small = runtime.encoder_for(run.release.fingerprint)
+    assert small.settings["num_hidden_layers"] == 2 and set(small.heads) == {"kind", "mood"}
+
+    hopeless = services.request_compression(teacher, layers=3)
+    runs.carry_out_requested()
+    hopeless.refresh_from_db()
+    assert hopeless.state == "failed" and "fewer than the body's 3, not 3" in hopeless.message
+    with pytest.raises(services.RequestRefused, match="nothing would be smaller"):
+        services.request_compression(teacher)
 
 
 def test_what_cannot_be_compressed_is_said(shop, bodies):  # noqa: F811
@@ -41,8 +67,10 @@ def test_what_cannot_be_compressed_is_said(shop, bodies):  # noqa: F811
     Release.objects.update(state=Release.State.ACTIVE)
     with pytest.raises(CommandError, match="layers must be 1 at least and fewer than the body's 1, not 1"):
         call_command("compress", "--layers", "1")
-    with pytest.raises(CommandError, match="--minutes must be more than 0"):
+    with pytest.raises(CommandError, match="minutes must be more than 0"):
         call_command("compress", "--layers", "1", "--minutes", "0")
+    with pytest.raises(CommandError, match="nothing would be smaller"):
+        call_command("compress")
     with pytest.raises(CommandError, match="no release begins with 'zz'"):
         call_command("compress", "--layers", "1", "--release", "zz")
 
