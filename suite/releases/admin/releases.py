@@ -154,7 +154,8 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
         teacher = self.get_object(request, object_id)
         if teacher is None:
             return go(request, reverse("admin:releases_release_changelist"))
-        run = services.request_compression(teacher, **form.cleaned_data, by=request.user.get_username())
+        wanted = {name: form.cleaned_data[name] for name in ("layers", "is_int8", "minutes")}
+        run = services.request_compression(teacher, **wanted, by=request.user.get_username())
         messages.success(request, f"Asked for: {run}. A process of its own works on it.")
         return go(request, reverse("admin:releases_trainingrun_change", args=[run.pk]))
 
