@@ -75,7 +75,10 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
 
     class Media:
         css = STYLES
-        js = (Script("live.js", type="module"), Script("releases/plot.js", type="module"),)
+        js = (
+            Script("live.js", type="module"),
+            Script("releases/plot.js", type="module"),
+        )
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         plot = plot_of(self.get_queryset(request))

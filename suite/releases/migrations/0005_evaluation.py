@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('releases', '0003_search'),
+        ('releases', '0004_shadow'),
     ]
 
     operations = [
