@@ -56,7 +56,7 @@ class CompressForm(BaseDialogForm):
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
         if given.get("layers") == 0 and not given.get("is_int8"):
-            raise forms.ValidationError("Nothing would be smaller: give fewer layers, or int8, or both.")
+            self.add_error("layers", "Nothing would be smaller: give fewer layers, or int8, or both.")
         return given
 
 
