@@ -26,6 +26,7 @@ STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # inverse of the L2 penalty, o
 TOLERANCE = 1e-3  # of the gradient: ten times finer takes three times as long and moves no metric
 RARE = 0.5  # for macro F1: a class with a quarter of the examples of another gets twice the weight an example
 TEMPERATURES = (0.05, 20.0)
+PSEUDO_WEIGHT = 0.3  # of a training example that a release labelled, where one that a person labelled has 1
 
 Pair = tuple[str, str]
 Example = tuple[str | Pair, str]  # (text, label), or for a pair head ((text, other), label)
@@ -106,10 +107,12 @@ def features_of(embedder: Embedder, kind: str, inputs: Sequence[str | Pair]) -> 
 
 
 def fit_head(
-    embedder: Embedder, spec: HeadSpec, train: Sequence[Example], validation: Sequence[Example]
-) -> tuple[Head, dict[str, float]]:
+    embedder: Embedder, spec: HeadSpec, train: Sequence[Example], validation: Sequence[Example],
+    pseudo_labelled: Sequence[Example] = (),
+) -> tuple[Head, dict[str, float]]:  # fmt: skip
     """The head that fits `train`, calibrated, and its metrics on held-out examples. Raises `HeadError`.
 
+    What is `pseudo_labelled` it fits, too, with less weight; no class is there by it alone.
     Temperature scaling after Guo et al., On Calibration of Modern Neural Networks, 2017.
     """
     y_train = class_indices(spec, train, "training")
@@ -119,11 +122,13 @@ def fit_head(
         raise HeadError(f"head {spec.name}: no training example is labelled {', '.join(absent)}")
     if len(validation) < 2:
         raise HeadError(f"head {spec.name}: needs at least 2 validation examples, got {len(validation)}")
-    x_train = features_of(embedder, spec.kind, [inputs for inputs, _ in train])
+    y_train = np.concatenate([y_train, class_indices(spec, pseudo_labelled, "pseudo-labelled")])
+    x_train = features_of(embedder, spec.kind, [inputs for inputs, _ in (*train, *pseudo_labelled)])
     x_held = features_of(embedder, spec.kind, [inputs for inputs, _ in validation])
     chosen, measured = halves([inputs for inputs, _ in validation])
+    weights = np.repeat([1.0, PSEUDO_WEIGHT], [len(train), len(pseudo_labelled)])
     head, strength, least = None, STRENGTHS[0], np.inf
-    for tried, candidate in path(spec, x_train, y_train, STRENGTHS):
+    for tried, candidate in path(spec, x_train, y_train, weights, STRENGTHS):
         candidate = calibrate(candidate, x_held[chosen], y_held[chosen])
         loss = negative_log_likelihood(candidate.probabilities(x_held[chosen]), y_held[chosen])
         if head is not None and loss >= least:
@@ -131,7 +136,7 @@ def fit_head(
         head, strength, least = candidate, tried, loss
     assert head is not None
     x_known, y_known = np.vstack([x_train, x_held[chosen]]), np.concatenate([y_train, y_held[chosen]])
-    _, final = next(path(spec, x_known, y_known, [strength]))
+    _, final = next(path(spec, x_known, y_known, np.concatenate([weights, np.ones(len(chosen))]), [strength]))
     final = replace(final, temperature=head.temperature)
     metrics = evaluate(final.probabilities(x_held[measured]), y_held[measured])
     return final, metrics | {"train": float(len(y_known)), "validation": float(len(measured))}
@@ -165,13 +170,13 @@ def halves(inputs: Sequence[str | Pair]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def path(
-    spec: HeadSpec, features: np.ndarray, labels: np.ndarray, strengths: Sequence[float]
+    spec: HeadSpec, features: np.ndarray, labels: np.ndarray, weights: np.ndarray, strengths: Sequence[float]
 ) -> Iterator[tuple[float, Head]]:
     """(strength, head) by logistic regression on standardised features, each going on from the one before; the scaling
     is folded into the weights."""
     scaler = StandardScaler().fit(features)
     scaled = scaler.transform(features)
-    weights = class_weights(spec, labels)[labels]  # (n,)
+    weights = weights * class_weights(spec, labels, weights)[labels]  # (n,)
     model = LogisticRegression(tol=TOLERANCE, max_iter=1_000, warm_start=True)
     for strength in strengths:
         model.set_params(C=strength).fit(scaled, labels, sample_weight=weights)
@@ -182,9 +187,9 @@ def path(
         yield strength, Head(spec, weight.astype(np.float32), (bias - weight @ scaler.mean_).astype(np.float32))
 
 
-def class_weights(spec: HeadSpec, labels: np.ndarray) -> np.ndarray:
+def class_weights(spec: HeadSpec, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The weight of an example of each class, (k,): rare classes count for more where every class counts the same."""
-    counts = np.bincount(labels, minlength=len(spec.labels))
+    counts = np.bincount(labels, weights, minlength=len(spec.labels))
     return (counts / counts.mean()) ** -(RARE if spec.primary_metric == "macro_f1" else 0.0)
 
 

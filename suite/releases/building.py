@@ -148,10 +148,12 @@ def fit_heads(
     problems: list[str] = []
     quick = encoder.quickest(sample_texts(plans))
     for plan in plans:
-        name = plan.spec.name
+        name, given = plan.spec.name, plan.examples
         try:
-            say(f"Fitting head {name} on {len(plan.examples.train):,} examples")
-            heads[name], metrics[name] = fit_head(quick, plan.spec, plan.examples.train, plan.examples.validation)
+            say(f"Fitting head {name} on {len(given.train) + len(given.pseudo_labelled):,} examples")
+            heads[name], metrics[name] = fit_head(
+                quick, plan.spec, given.train, given.validation, given.pseudo_labelled
+            )
         except HeadError as error:
             problems.append(str(error))
             say(f"Left out: {error}")

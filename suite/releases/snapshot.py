@@ -22,6 +22,7 @@ SHOWN_PROBLEMS = 5  # bad lines of a file that are told one by one
 CONTRADICTORY = 0.05  # share of the inputs that may bear two labels; they are left out, and more is an error
 LEAST_VALIDATION = 2
 MAX_REASON = 200  # characters
+SIDES = ("train", "validation", "pseudo_labelled")
 LENT = 5  # one in so many training examples, where the data has too few for validation
 
 Made = TypeVar("Made")
@@ -62,7 +63,7 @@ class Snapshot:
             stored = json.load(file)
         tasks: list[TaskExamples] = []
         for task in stored["tasks"]:
-            sides = {side: [tupled(example) for example in task[side]] for side in ("train", "validation")}
+            sides = {side: [tupled(example) for example in task.get(side, ())] for side in SIDES}
             tasks.append(TaskExamples(**(task | sides | {"labels": tuple(task["labels"])})))
         return cls(tuple(tasks), tuple(stored["notes"]))
 

@@ -35,6 +35,7 @@ class TaskExamples:
     labels: tuple[str, ...] = ()  # the class order; () = those of the examples, sorted
     train: Sequence[Any] = field(default_factory=tuple)
     validation: Sequence[Any] = field(default_factory=tuple)
+    pseudo_labelled: Sequence[Any] = field(default_factory=tuple)  # as `train`, but a release said so; they weigh less
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -52,15 +53,34 @@ class Unlabelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Labelling:
+    """How people label texts for a head. `rows()` are records that nobody labelled, newest first, each of a piece of its
+    own: `text`, and `entity` where a name in it is judged. A label is an event of type `labelled` whose data is the
+    record with `label` and `by`, who said so; an event `withdrawn` with the record takes it back."""
+
+    format: str  # of the records, and the name of the task that they join
+    rows: Callable[[], Iterator[Record]]
+    labelled: str
+    withdrawn: str
+
+    @staticmethod
+    def read(record: Record) -> str:
+        """The text as the head reads it."""
+        return mark_entity(record["text"], record.get("entity", ""))
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingData:
     """`tasks({format: records})` makes the domain's tasks of those of its formats that are there; it splits them.
 
     `rows` says how the domain's own rows are read in each format. `texts` are the formats that pretraining reads.
+    `labelling` says for which heads people label texts that nobody labelled, {head: Labelling}.
     """
 
     tasks: Callable[[Mapping[str, Sequence[Record]]], list[TaskExamples]]
     rows: Mapping[str, Callable[[], Iterator[Record]]]
     texts: Mapping[str, Unlabelled] = field(default_factory=dict)
+    labelling: Mapping[str, Labelling] = field(default_factory=dict)
 
 
 def is_held_out(text: str, share: float = HELD_OUT) -> bool:
@@ -76,3 +96,10 @@ def mark_entity(text: str, entity: str) -> str:
     Constructing Auxiliary Sentence, 2019. Without an entity the text is left as it is.
     """
     return f"{entity} | {text.replace(entity, f'[ {entity} ]')}" if entity else text
+
+
+def without_mark(text: str) -> str:
+    """The text that `mark_entity` was given."""
+    entity, separator, marked = text.partition(" | ")
+    mark = f"[ {entity} ]"
+    return marked.replace(mark, entity) if separator and mark in marked else text

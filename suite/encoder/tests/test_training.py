@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Given:
     labels: tuple[str, ...]
     train: list[Any]
     validation: list[Any]
+    pseudo_labelled: list[Any] = field(default_factory=list)
 
 
 def mood_task(count: int = 120) -> Given:

@@ -42,6 +42,7 @@ class TrainingConfig:
     scale: float = 20.0  # of cosines, before a softmax or a sigmoid
     hard_negatives: int = 1  # mined for each anchor with the body as it is at the start; 0: those of the batch only
     item_residual: float = 0.0  # weight of the squares of what items learn beside their texts; 0: they learn nothing
+    pseudo_labels: float = 0.0  # texts that nobody labelled are learned from, where a release is so sure of them; 0: none
     adversarial: float = 0.0  # length of the perturbation of token embeddings, against that of the embedding; 0: none
     # when to look, and what to keep
     evaluations: int = 8  # of the validation examples, spread over the run
@@ -108,6 +109,7 @@ LIMITS = {
     "scale": (1, 200),
     "hard_negatives": (0, 8),
     "item_residual": (0, 1_000),
+    "pseudo_labels": (0, 1),
     "adversarial": (0, 10),
     "evaluations": (1, 1_000),
     "patience": (0, 1_000),

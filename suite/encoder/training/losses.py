@@ -70,7 +70,8 @@ def loss_of(
     if task.kind == CLASSIFICATION:
         logits = heads.logits(number, vectors[[row(one.texts[0]) for one in batch]])
         labels = torch.tensor([one.label for one in batch], device=vectors.device)
-        return F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+        losses = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing, reduction="none")
+        return (losses * torch.tensor([one.weight for one in batch], device=vectors.device)).mean()
     if task.kind == PAIR:
         u, v = (vectors[[row(one.texts[side]) for one in batch]] for side in (0, 1))
         labels = torch.tensor([float(one.label) for one in batch], device=vectors.device)

@@ -40,6 +40,7 @@ class TextTask:
     name: str = NAME
     kind: str = CLASSIFICATION
     labels: tuple[str, ...] = ("",)
+    pseudo_labelled: tuple[()] = ()
 
 
 def pretrain(

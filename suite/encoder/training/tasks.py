@@ -4,13 +4,13 @@ a run that is resumed goes on with the very batch that it had not done."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from suite.encoder.heads import CLASSIFICATION, PAIR
+from suite.encoder.heads import CLASSIFICATION, PAIR, PSEUDO_WEIGHT
 from suite.encoder.model import clean
 from suite.encoder.training.config import TrainingConfig
 
@@ -36,6 +36,8 @@ class Given(Protocol):
     def train(self) -> Sequence[Any]: ...
     @property
     def validation(self) -> Sequence[Any]: ...
+    @property
+    def pseudo_labelled(self) -> Sequence[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Example:
 
     texts: tuple[int, ...]
     label: int = -1
+    weight: float = 1.0  # in the loss of a classification
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ def read_tasks(given: Iterable[Given], texts: Texts) -> list[Task]:
     tasks = []
     for one in given:
         train, validation = ([example(one, raw, texts) for raw in side] for side in (one.train, one.validation))
+        train += [replace(example(one, raw, texts), weight=PSEUDO_WEIGHT) for raw in one.pseudo_labelled]
         if train:
             name = one.name if one.kind in {CLASSIFICATION, PAIR} else f"{one.name} {one.kind}"
             tasks.append(Task(name, one.kind, len(one.labels), train, validation))
