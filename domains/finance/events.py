@@ -7,6 +7,7 @@ transaction that stores the events.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ MAX_TITLE = 500
 MAX_BODY = 60_000
 MAX_URL = 2_000
 MAX_SOURCE = 120
-MAX_LABELLED, MAX_ENTITY, MAX_LABEL = 5_000, 200, 100
+MAX_LABELLED, MAX_ENTITY, MAX_LABEL, MAX_NAME = 5_000, 200, 100, 150
 AHEAD = timedelta(minutes=10)  # of our clock: what may be published so far in the future
 ARTICLE_FIELDS = frozenset(("article_id", "title", "published_at", "body", "source", "url", "language"))
 
@@ -61,14 +62,23 @@ def validate_topic(envelope: Envelope) -> dict[str, Any]:
     return labelled(envelope, 0)
 
 
+def validate_withdrawn(envelope: Envelope, longest_entity: int) -> dict[str, Any]:
+    """Somebody takes back what was said of a text: it has no label from then on."""
+    return judged(envelope, longest_entity) | {"label": ""}
+
+
 def labelled(envelope: Envelope, longest_entity: int) -> dict[str, Any]:
+    return judged(envelope, longest_entity) | {"label": text_field(envelope.data, "label", MAX_LABEL, prefix="data.")}
+
+
+def judged(envelope: Envelope, longest_entity: int) -> dict[str, Any]:
+    """What is labelled, and `by` whom where that is known."""
     data = envelope.data
-    entity = text_field(data, "entity", longest_entity, required=False, prefix="data.") if longest_entity else ""
+    by = text_field(data, "by", MAX_NAME, required=False, prefix="data.")
     return {
         "text": text_field(data, "text", MAX_LABELLED, prefix="data."),
-        "entity": entity,
-        "label": text_field(data, "label", MAX_LABEL, prefix="data."),
-    }
+        "entity": text_field(data, "entity", longest_entity, required=False, prefix="data.") if longest_entity else "",
+    } | ({"by": by} if by else {})
 
 
 def published_at(data: dict[str, Any]) -> Any:
@@ -102,15 +112,17 @@ def language(data: dict[str, Any]) -> str:
 
 
 TEXT: dict[str, Any] = {"type": "string"}
+JUDGED = {
+    "text": TEXT | {"maxLength": MAX_LABELLED},
+    "entity": TEXT | {"maxLength": MAX_ENTITY, "description": "the judged name, as the text writes it"},
+    "by": TEXT | {"maxLength": MAX_NAME, "description": "user name of who says so"},
+}
 LABELLED_SCHEMA = {
     "type": "object",
     "required": ["text", "label"],
-    "properties": {
-        "text": TEXT | {"maxLength": MAX_LABELLED},
-        "label": TEXT | {"maxLength": MAX_LABEL},
-        "entity": TEXT | {"maxLength": MAX_ENTITY, "description": "the judged name, as the text writes it"},
-    },
+    "properties": JUDGED | {"label": TEXT | {"maxLength": MAX_LABEL}},
 }
+WITHDRAWN_SCHEMA = {"type": "object", "required": ["text"], "properties": JUDGED}
 ARTICLE_SCHEMA = {
     "type": "object",
     "required": ["article_id", "title", "published_at"],
@@ -127,5 +139,11 @@ ARTICLE_SCHEMA = {
 EVENT_TYPES = {
     "finance.article.published": EventType(validate_article, services.record_articles, True, ARTICLE_SCHEMA),
     "finance.sentiment.labelled": EventType(validate_sentiment, services.record_sentiments, False, LABELLED_SCHEMA),
+    "finance.sentiment.withdrawn": EventType(
+        partial(validate_withdrawn, longest_entity=MAX_ENTITY), services.record_sentiments, False, WITHDRAWN_SCHEMA
+    ),
     "finance.topic.labelled": EventType(validate_topic, services.record_topics, False, LABELLED_SCHEMA),
+    "finance.topic.withdrawn": EventType(
+        partial(validate_withdrawn, longest_entity=0), services.record_topics, False, WITHDRAWN_SCHEMA
+    ),
 } | intake.EVENT_TYPES

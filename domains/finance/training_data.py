@@ -11,12 +11,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
-from domains.finance.models import Article, LabelledText
+from django.db.models import QuerySet
+
+from domains.finance.models import Article, LabelledText, Score
 from domains.finance.news.scoring import LEANINGS
+from domains.finance.news.services import digest_of
 from domains.finance.sample.press import Phrase, Piece, companies, phrases, write
 from suite.releases.heads import Examples
 from suite.releases.training_data import (
     CLASSIFICATION,
+    Labelling,
     Record,
     TaskExamples,
     TrainingData,
@@ -123,16 +127,38 @@ def sentiment_rows() -> Iterator[Record]:
 
 
 def topic_rows() -> Iterator[Record]:
-    """What was labelled; without any the sample, whose topics are its own."""
-    rows = list(labelled(LabelledText.TOPIC))
-    sample = ({"text": title, "label": one.phrase.topic} for _, one in sample_pieces() for title in one.titles)
-    yield from rows or sample
+    """What was labelled, and the sample, unless a label is none of the sample's topics."""
+    sample = [{"text": title, "label": one.phrase.topic} for _, one in sample_pieces() for title in one.titles]
+    rows, topics = list(labelled(LabelledText.TOPIC)), {one["label"] for one in sample}
+    yield from rows
+    if all(row["label"] in topics for row in rows):
+        yield from sample
 
 
 def labelled(kind: str) -> Iterator[Record]:
-    rows = LabelledText.objects.filter(kind=kind).order_by("id")
+    """What stands: a label that was taken back is empty."""
+    rows = LabelledText.objects.filter(kind=kind).exclude(label="").order_by("id")
     for text, entity, label in rows.values_list("text", "entity", "label").iterator(chunk_size=5_000):
         yield {"text": text, "label": label} | ({"entity": entity} if entity else {})
+
+
+def sentiment_to_label() -> Iterator[Record]:
+    """What was judged of articles that are no copies, newest first: the title, and sentences with a name in them."""
+    for one in not_labelled(LabelledText.SENTIMENT, Score.objects.all()):
+        if one["entity"] in one["text"]:
+            yield one
+
+
+def topics_to_label() -> Iterator[Record]:
+    return not_labelled(LabelledText.TOPIC, Score.objects.filter(entity=None))
+
+
+def not_labelled(kind: str, scores: QuerySet[Score]) -> Iterator[Record]:
+    known = set(LabelledText.objects.filter(kind=kind).exclude(label="").values_list("digest", flat=True))
+    rows = scores.filter(is_current=True, article__original=None).order_by("-article_id", "id")
+    for text, entity in rows.values_list("sentence", "name").iterator(chunk_size=2_000):
+        if digest_of(kind, text, entity) not in known:
+            yield {"text": text, "entity": entity}
 
 
 def article_rows() -> Iterator[Record]:
@@ -148,4 +174,10 @@ TRAINING_DATA = TrainingData(
     tasks,
     rows={SENTIMENT_RECORDS: sentiment_rows, TOPIC_RECORDS: topic_rows},
     texts={"finance.articles": Unlabelled(article_text, article_rows)},
+    labelling={
+        "sentiment": Labelling(
+            SENTIMENT_RECORDS, sentiment_to_label, "finance.sentiment.labelled", "finance.sentiment.withdrawn"
+        ),
+        "topic": Labelling(TOPIC_RECORDS, topics_to_label, "finance.topic.labelled", "finance.topic.withdrawn"),
+    },
 )

@@ -12,7 +12,16 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from unfold.admin import TabularInline
 
-from domains.support.models import Answer, Conversation, Feedback, Message, Ranker, Suggestion, SuggestionRun
+from domains.support.models import (
+    Answer,
+    Conversation,
+    Feedback,
+    LabelledQuestion,
+    Message,
+    Ranker,
+    Suggestion,
+    SuggestionRun,
+)
 from suite.admin import ReadOnlyAdmin
 
 
@@ -89,6 +98,12 @@ class FeedbackAdmin(ReadOnlyAdmin):
     def answer(self, feedback: Feedback) -> str:
         answer = feedback.suggestion.answer
         return (answer.title or answer.key) if answer else "an earlier reply"
+
+
+@admin.register(LabelledQuestion)
+class LabelledQuestionAdmin(ReadOnlyAdmin):
+    list_display = ("text", "label", "changed_at")
+    search_fields = ("text", "=label")
 
 
 @admin.register(Ranker)

@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from domains.support import services
+from domains.support.learning.labels import record_labels
 from domains.support.models import Conversation, Feedback, Message, Suggestion
+from domains.support.privacy import mask
 from suite.domain import EventType
 from suite.events.envelope import Envelope, Rejected, kind_of, parse_time, text_field
 
@@ -20,6 +22,7 @@ MAX_TEXT = 20_000  # characters of an answer or a message
 MAX_SOURCE = 500
 MAX_LANGUAGE = 20
 MAX_REASON = 200
+MAX_LABEL = 100
 MAX_FACTS = 40  # of a customer
 MAX_FACT = 1_000  # characters
 AUTHORS = tuple(Message.Author.values)
@@ -88,6 +91,18 @@ def validate_feedback(envelope: Envelope) -> dict[str, Any]:
         "reason": text_field(data, "reason", MAX_REASON, required=False, prefix="data."),
         "agent": text_field(data, "agent", 150, required=False, prefix="data."),
     }
+
+
+def validate_withdrawn(envelope: Envelope) -> dict[str, Any]:
+    """What a message is about is not known any more. The text is masked, as it is wherever something learns from it."""
+    by = text_field(envelope.data, "by", 150, required=False, prefix="data.")
+    text = mask(text_field(envelope.data, "text", MAX_TEXT, prefix="data."))
+    return {"text": text, "label": ""} | ({"by": by} if by else {})
+
+
+def validate_label(envelope: Envelope) -> dict[str, Any]:
+    """What a customer's message is about, in somebody's judgement."""
+    return validate_withdrawn(envelope) | {"label": text_field(envelope.data, "label", MAX_LABEL, prefix="data.")}
 
 
 def one_of(data: dict[str, Any], name: str, known: tuple[str, ...], default: str = "") -> str:
@@ -167,11 +182,23 @@ FEEDBACK_SCHEMA = {
         "agent": TEXT | {"maxLength": 150, "description": "user name of the agent"},
     },
 }
+ABOUT: dict[str, Any] = {
+    "text": TEXT | {"minLength": 1, "maxLength": MAX_TEXT},
+    "by": TEXT | {"maxLength": 150, "description": "user name of who says so"},
+}
+LABEL_SCHEMA = {
+    "type": "object",
+    "required": ["text", "label"],
+    "properties": ABOUT | {"label": TEXT | {"minLength": 1, "maxLength": MAX_LABEL}},
+}
+WITHDRAWN_SCHEMA = {"type": "object", "required": ["text"], "properties": ABOUT}
 EVENT_TYPES = {
     "support.answer.changed": EventType(validate_answer, services.record_answers, True, ANSWER_SCHEMA),
     "support.answer.removed": EventType(validate_removal, services.record_removals, True, REMOVAL_SCHEMA),
     "support.message.received": EventType(validate_message, services.record_messages, True, MESSAGE_SCHEMA),
     "support.conversation.changed": EventType(validate_state, services.record_states, True, STATE_SCHEMA),
+    "support.intent.labelled": EventType(validate_label, record_labels, False, LABEL_SCHEMA),
+    "support.intent.withdrawn": EventType(validate_withdrawn, record_labels, False, WITHDRAWN_SCHEMA),
     **{
         f"support.suggestion.{kind}": EventType(validate_feedback, services.record_feedback, True, FEEDBACK_SCHEMA)
         for kind in KINDS

@@ -220,6 +220,19 @@ class Feedback(models.Model):
         return f"{self.kind} {self.suggestion_id}"
 
 
+class LabelledQuestion(models.Model):
+    """What somebody says that a customer's message is about: what the next training learns from. Masked."""
+
+    digest = models.CharField(max_length=32, unique=True)  # of the text
+    text = models.TextField()
+    label = models.CharField("intent", max_length=100)  # empty: taken back
+    changed_at = models.DateTimeField()  # time of the event that this row shows
+    changed_by = models.CharField(max_length=401)  # source and id of that event: breaks ties
+
+    def __str__(self) -> str:
+        return self.label
+
+
 class Presence(models.Model):
     """Who has a conversation open."""
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from domains.support.documents import is_sought
+from domains.support.learning.labels import labelled, not_labelled
 from domains.support.models import Answer, Feedback, Message, Suggestion
 from domains.support.sample.files import sample_answers, sample_questions
 from suite.index.text import tokens
@@ -20,6 +21,7 @@ from suite.releases.training_data import (
     CLASSIFICATION,
     CONTRASTIVE,
     PAIR,
+    Labelling,
     Record,
     TaskExamples,
     TrainingData,
@@ -181,6 +183,16 @@ def message_records() -> Iterator[Record]:
         yield {"text": text}
 
 
+def intent_records() -> Iterator[Record]:
+    """What was labelled, and with it the sample, unless a label is none of the sample's intents."""
+    rows = list(labelled())
+    sample = [{"text": one["text"], "label": one["intent"]} for one in sample_questions()]
+    intents = {one["label"] for one in sample}
+    yield from rows
+    if rows and all(row["label"] in intents for row in rows):
+        yield from sample
+
+
 def text_of(row: Suggestion) -> str:
     """What the encoder reads of a suggestion's source."""
     if row.answer:
@@ -194,11 +206,14 @@ TRAINING_DATA = TrainingData(
         "support.answers": answer_records,
         "support.questions": question_records,
         "support.pairs": pair_records,
-        "support.intents": lambda: iter(()),  # no rows of its own say what a question is about
+        "support.intents": intent_records,
     },
     texts={
         "support.answers": Unlabelled(document_text, answer_records),
         "support.questions": Unlabelled(lambda record: str(record["text"]), message_records),
+    },
+    labelling={
+        "intent": Labelling("support.intents", not_labelled, "support.intent.labelled", "support.intent.withdrawn")
     },
 )
 

@@ -15,7 +15,9 @@ class Examples:
 
     train: Sequence[LabelledText] = field(default_factory=tuple)
     validation: Sequence[LabelledText] = field(default_factory=tuple)
-    pseudo_labelled: Sequence[LabelledText] = field(default_factory=tuple)  # by a release, to be fitted with less weight
+    pseudo_labelled: Sequence[LabelledText] = field(
+        default_factory=tuple
+    )  # by a release, to be fitted with less weight
 
 
 @dataclass(frozen=True, slots=True)

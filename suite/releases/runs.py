@@ -33,6 +33,7 @@ from suite.releases.calibration import calibrated
 from suite.releases.comparison import ACTIVE, evaluate, note
 from suite.releases.compression import Compression, compress
 from suite.releases.models import Release, TrainingRun
+from suite.releases.pseudo_labels import with_pseudo_labels
 from suite.releases.search import carry_out_search
 from suite.releases.services import TRAINING_LEASE, training_topic
 from suite.releases.snapshot import Snapshot, SnapshotError, Source
@@ -92,14 +93,15 @@ def is_hopeless(run: TrainingRun) -> bool:
 def carry_out(run: TrainingRun, notebook: Notebook) -> None:
     """The whole way. Raises what `attempt` catches; the active release serves on whatever happens."""
     if run.teacher is not None:
+        taken = snapshot_of(run, TrainingConfig(), notebook.say)
         run.release = compress(
-            run.teacher, Compression(**run.config), snapshot_of(run), say=notebook.say, report=notebook.report
+            run.teacher, Compression(**run.config), taken, say=notebook.say, report=notebook.report
         )
         run.save(update_fields=["release"])
         finish(run, TrainingRun.State.DONE, f"made release {run.release_id}")
         return
     config = TrainingConfig.from_mapping(run.config)
-    taken = snapshot_of(run)
+    taken = snapshot_of(run, config, notebook.say)
     for line in taken.notes:
         notebook.say(line)
     if run.trials_wanted:
@@ -117,12 +119,13 @@ def carry_out(run: TrainingRun, notebook: Notebook) -> None:
     finish(run, TrainingRun.State.DONE, f"made release {release.fingerprint}")
 
 
-def snapshot_of(run: TrainingRun) -> Snapshot:
+def snapshot_of(run: TrainingRun, config: TrainingConfig, say: Say) -> Snapshot:
     """What the run learns from: taken in its first life, read in the others."""
     path = run.folder / SNAPSHOT
     if path.is_file():
         return Snapshot.read(path)
     taken = snapshot.take(sources(run.data), sources(run.validation), with_rows=run.has_rows)
+    taken = with_pseudo_labels(taken, config, say)
     path.parent.mkdir(parents=True, exist_ok=True)
     taken.write(path)
     return taken

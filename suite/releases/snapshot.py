@@ -16,7 +16,15 @@ from typing import Any, TypeVar
 
 from suite.domain import Domain, DomainError, domains
 from suite.formats import FormatError, Problem, read_records
-from suite.releases.training_data import CLASSIFICATION, PAIR, Record, TaskExamples, TrainingData, Unlabelled
+from suite.releases.training_data import (
+    CLASSIFICATION,
+    PAIR,
+    Labelling,
+    Record,
+    TaskExamples,
+    TrainingData,
+    Unlabelled,
+)
 
 SHOWN_PROBLEMS = 5  # bad lines of a file that are told one by one
 CONTRADICTORY = 0.05  # share of the inputs that may bear two labels; they are left out, and more is an error
@@ -120,6 +128,11 @@ def providers() -> dict[str, tuple[Domain, TrainingData]]:
             raise DomainError(f"domains/{domain.label}/training_data.py: TRAINING_DATA must be a TrainingData")
         found |= dict.fromkeys(given.rows, (domain, given))
     return found
+
+
+def labelling() -> dict[str, Labelling]:
+    """How people label texts, by head."""
+    return {head: one for _, given in providers().values() for head, one in given.labelling.items()}
 
 
 def usable(

@@ -54,9 +54,9 @@ class Unlabelled:
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """How people label texts for a head. `rows()` are records that nobody labelled, newest first, each of a piece of its
-    own: `text`, and `entity` where a name in it is judged. A label is an event of type `labelled` whose data is the
-    record with `label` and `by`, who said so; an event `withdrawn` with the record takes it back."""
+    """How people label texts for a head. `rows()` are records that nobody labelled, newest first: `text`, and `entity`
+    where a name in it is judged. A label is an event of type `labelled` whose data is the record with `label` and `by`,
+    who said so; an event of type `withdrawn` with the record takes it back."""
 
     format: str  # of the records, and the name of the task that they join
     rows: Callable[[], Iterator[Record]]

@@ -289,7 +289,7 @@ class LabelledText(models.Model):
     kind = models.CharField(max_length=10, choices=[(SENTIMENT, "sentiment"), (TOPIC, "topic")])
     text = models.TextField()
     entity = models.CharField(max_length=200, blank=True)  # the judged name, as the text writes it
-    label = models.CharField(max_length=100)
+    label = models.CharField(max_length=100)  # empty: taken back
     changed_at = models.DateTimeField()  # time of the event that this row shows
     changed_by = models.CharField(max_length=401)  # source and id of that event: breaks ties
 

@@ -71,8 +71,13 @@ def record_labels(events: Sequence[Event], kind: str) -> None:
 
 def _label_row(event: Event, kind: str) -> tuple:
     text, entity, label = event.data["text"], event.data["entity"], event.data["label"]
-    digest = hashlib.blake2b(f"{kind}\0{text}\0{entity}".encode(), digest_size=16).hexdigest()
-    return digest, kind, text, entity, label, event.time, f"{event.source} {event.event_id}"
+    name = f"{event.source} {event.event_id}"
+    return digest_of(kind, text, entity), kind, text, entity, label, event.time, name
+
+
+def digest_of(kind: str, text: str, entity: str) -> str:
+    """What names a labelled text: 32 hex digits."""
+    return hashlib.blake2b(f"{kind}\0{text}\0{entity}".encode(), digest_size=16).hexdigest()
 
 
 def next_revision() -> int:

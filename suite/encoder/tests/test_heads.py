@@ -126,3 +126,22 @@ def test_an_unknown_head_says_which_there_are():
 def test_weights_of_another_number_of_classes_are_refused():
     with pytest.raises(HeadError, match=r"head mood: has 3 labels, but its weight is \(2, 8\)"):
         Head(SPEC, np.zeros((2, 8), dtype=np.float32), np.zeros(2, dtype=np.float32))
+
+
+def test_pseudo_labelled_examples_help_and_weigh_less():
+    held, unseen = moods(12, seed=1), moods(300, seed=2)
+    texts, right = [text for text, _ in unseen], np.array([SPEC.labels.index(label) for _, label in unseen])
+
+    def accuracy(train, pseudo_labelled):
+        head, _ = fit_head(FakeEncoder(), SPEC, train, held, pseudo_labelled)
+        return (FakeEncoder(heads={"mood": head}).classify("mood", texts).argmax(axis=1) == right).mean()
+
+    assert accuracy(moods(9), moods(300, seed=3)) > accuracy(moods(9), []) + 0.05
+    turned = [(text, SPEC.labels[(SPEC.labels.index(label) + 1) % 3]) for text, label in moods(300, seed=4)]
+    assert accuracy(moods(200), turned) > accuracy([*moods(200), *turned], []) + 0.2
+
+
+def test_no_class_is_there_by_pseudo_labels_alone():
+    few = [example for example in moods(60) if example[1] != "good"]
+    with pytest.raises(HeadError, match="no training example is labelled good"):
+        fit_head(FakeEncoder(), SPEC, few, moods(60, seed=1), moods(60))

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from suite.encoder.heads import HeadSpec, fit_head
+from suite.encoder.heads import PSEUDO_WEIGHT, HeadSpec, fit_head
 from suite.encoder.tests.test_heads import moods
 from suite.encoder.training import loop, states
 from suite.encoder.training.config import ConfigError, TrainingConfig, read_config
 from suite.encoder.training.loop import Progress, Run, fine_tune
-from suite.encoder.training.losses import Heads, history, softmax_over_texts
+from suite.encoder.training.losses import Heads, history, loss_of, softmax_over_texts
 from suite.encoder.training.mining import with_hard_negatives
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import Example, Plan, Task, Texts, TrainingError, read_tasks
@@ -90,6 +90,7 @@ def test_a_configuration_is_read_from_json_and_toml(tmp_path):
         ('{"precision": "int8"}', "precision must be one of auto, bfloat16, float32"),
         ('{"body": 3}', "body must be a text: a folder or a name"),
         ('{"is_embedding_trained": 1}', "is_embedding_trained must be true or false"),
+        ('{"pseudo_labels": 95}', "pseudo_labels must be from 0 to 1, not 95"),
         ("[]", "must hold an object"),
         ("{", "is not JSON"),
     ],
@@ -116,6 +117,21 @@ def planned(config: TrainingConfig, *counts: int) -> Plan:
         tasks.append(Task(str(number), "classification", 2, [Example((first + n,), 0) for n in range(count)], []))
         first += count
     return Plan(tasks, texts, config)
+
+
+def test_a_pseudo_labelled_example_weighs_less(tiny):
+    texts = Texts(tiny.tokenizer, 8)
+    given = replace(mood_task(6), pseudo_labelled=[("a lamp", "good")])
+    [task] = read_tasks([given], texts)
+    assert [one.weight for one in task.train] == [1.0] * 6 + [PSEUDO_WEIGHT]
+    heads, vectors = Heads([task], 4, 20.0), torch.nn.functional.normalize(torch.randn(2, 4), dim=1)
+
+    def loss(*weights: float) -> float:
+        batch = [Example((number,), number, weight) for number, weight in enumerate(weights)]
+        return float(loss_of(0, task, batch, vectors, lambda text: text, heads, QUICK).detach())
+
+    assert loss(1, 1) == pytest.approx(loss(1, 0) + loss(0, 1), rel=1e-5)
+    assert loss(1, 0.3) == pytest.approx(loss(1, 0) + 0.3 * loss(0, 1), rel=1e-5)
 
 
 def test_a_round_goes_through_every_example_once_and_the_next_in_another_order():

@@ -23,6 +23,7 @@ from suite.management.training import (
     working_folder,
 )
 from suite.releases import processes, runs, snapshot
+from suite.releases.pseudo_labels import with_pseudo_labels
 from suite.releases.training import train
 
 
@@ -66,6 +67,7 @@ class Command(PlainCommand):
         output: Path = options["output"]
         with working_folder(output) as folder:
             taken = snapshot.take(options["data"], options["validation"], with_rows=options["rows"])
+            taken = with_pseudo_labels(taken, config, teller.say)
             for note in taken.notes:
                 teller.say(note)
             trained = train(
