@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -204,15 +205,13 @@ def test_a_snapshot_is_read_as_it_was_written(shop, tmp_path):
     shop["shop.moods"] = records(30)
     taken = snapshot.take([])
     pairs = TaskExamples("a.b", "pair", "fits", ("no", "yes"), [(("a", "b"), "yes")], [(("c", "d"), "no")])
+    pairs = replace(pairs, pseudo_labelled=[(("e", "f"), "no")])
     triples = TaskExamples("a.c", "contrastive", train=[("a", "b", ("c",))], validation=[("d", "e", ())])
     taken = snapshot.Snapshot((*taken.tasks, pairs, triples), ("a note",))
     taken.write(tmp_path / "snapshot.json.gz")
     again = snapshot.Snapshot.read(tmp_path / "snapshot.json.gz")
     assert again == snapshot.Snapshot(
-        tuple(
-            TaskExamples(task.name, task.kind, task.head, task.labels, list(task.train), list(task.validation))
-            for task in taken.tasks
-        ),
+        tuple(replace(task, **{side: list(getattr(task, side)) for side in snapshot.SIDES}) for task in taken.tasks),
         taken.notes,
     )
     assert again.digest == taken.digest
