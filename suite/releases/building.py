@@ -26,7 +26,7 @@ from suite.releases.models import Release
 
 log = logging.getLogger(__name__)
 SAMPLE = 16  # texts of each head that show whether bfloat16 will do
-RECIPE_FORMAT = 4  # raise it when the way of fitting changes what comes out
+RECIPE_FORMAT = 5  # raise it when the way of fitting changes what comes out
 
 
 class HeadPlan(NamedTuple):
@@ -152,7 +152,7 @@ def fit_heads(
         try:
             say(f"Fitting head {name} on {len(given.train) + len(given.pseudo_labelled):,} examples")
             heads[name], metrics[name] = fit_head(
-                quick, plan.spec, given.train, given.validation, given.pseudo_labelled
+                quick, plan.spec, given.train, given.validation, given.pseudo_labelled, given.origins
             )
         except HeadError as error:
             problems.append(str(error))
