@@ -116,8 +116,8 @@ def fit_head(
     spec: HeadSpec,
     train: Sequence[Example],
     validation: Sequence[Example],
-    pseudo_labelled: Sequence[Example] = (),
     origins: Sequence[int] = (),
+    pseudo_labelled: Sequence[Example] = (),
 ) -> tuple[Head, dict[str, float]]:
     """The head that fits `train`, calibrated, and its metrics on held-out examples. Raises `HeadError`.
 
@@ -169,7 +169,8 @@ def cross_validate(spec: HeadSpec, x: np.ndarray, y: np.ndarray, folds: np.ndarr
     as_it_is = Head(spec, np.eye(len(spec.labels), dtype=np.float32), np.zeros(len(spec.labels), dtype=np.float32))
     others = [folds != fold for fold in range(FOLDS)]
     paths = [path(spec, x[kept], y[kept], np.ones(kept.sum()), STRENGTHS) for kept in others]
-    logits, strength, least = np.empty(0), STRENGTHS[0], np.inf
+    logits: np.ndarray = np.empty(0)
+    strength, least = STRENGTHS[0], np.inf
     for tried in STRENGTHS:
         found = np.empty((len(y), len(spec.labels)), dtype=np.float32)
         for fold, fits in enumerate(paths):

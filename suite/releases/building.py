@@ -152,7 +152,7 @@ def fit_heads(
         try:
             say(f"Fitting head {name} on {len(given.train) + len(given.pseudo_labelled):,} examples")
             heads[name], metrics[name] = fit_head(
-                quick, plan.spec, given.train, given.validation, given.pseudo_labelled, given.origins
+                quick, plan.spec, given.train, given.validation, given.origins, given.pseudo_labelled
             )
         except HeadError as error:
             problems.append(str(error))

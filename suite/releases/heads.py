@@ -15,10 +15,10 @@ class Examples:
 
     train: Sequence[LabelledText] = field(default_factory=tuple)
     validation: Sequence[LabelledText] = field(default_factory=tuple)
-    # by a release, to be fitted with less weight
-    pseudo_labelled: Sequence[LabelledText] = field(default_factory=tuple)
     # of few examples, those of `train` first: alike where they tell of the same; see `fit_head`
     origins: Sequence[int] = ()
+    # by a release, to be fitted with less weight
+    pseudo_labelled: Sequence[LabelledText] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,5 +96,5 @@ def together(tasks: Iterable[TaskExamples]) -> Examples:
     return Examples(
         tuple(chain.from_iterable(task.train for task in tasks)),
         tuple(chain.from_iterable(task.validation for task in tasks)),
-        tuple(chain.from_iterable(task.pseudo_labelled for task in tasks)),
+        pseudo_labelled=tuple(chain.from_iterable(task.pseudo_labelled for task in tasks)),
     )

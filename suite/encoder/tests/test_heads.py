@@ -148,7 +148,7 @@ def test_pseudo_labelled_examples_help_and_weigh_less():
     texts, right = [text for text, _ in unseen], np.array([SPEC.labels.index(label) for _, label in unseen])
 
     def accuracy(train, pseudo_labelled):
-        head, _ = fit_head(FakeEncoder(), SPEC, train, held, pseudo_labelled)
+        head, _ = fit_head(FakeEncoder(), SPEC, train, held, pseudo_labelled=pseudo_labelled)
         return (FakeEncoder(heads={"mood": head}).classify("mood", texts).argmax(axis=1) == right).mean()
 
     assert accuracy(moods(9), moods(300, seed=3)) > accuracy(moods(9), []) + 0.05
@@ -159,4 +159,4 @@ def test_pseudo_labelled_examples_help_and_weigh_less():
 def test_no_class_is_there_by_pseudo_labels_alone():
     few = [example for example in moods(60) if example[1] != "good"]
     with pytest.raises(HeadError, match="no training example is labelled good"):
-        fit_head(FakeEncoder(), SPEC, few, moods(60, seed=1), moods(60))
+        fit_head(FakeEncoder(), SPEC, few, moods(60, seed=1), pseudo_labelled=moods(60))

@@ -121,7 +121,7 @@ def test_a_release_that_is_gone_from_the_disk_is_named(heads):
 
 def test_encoders_are_loaded_once_and_few_are_kept(heads):
     names = []
-    for count in (90, 120, 150):
+    for count in (90, 120, 150, 180):
         heads.examples = Examples(moods(count), moods(60, seed=1))
         names.append(building.build_first_release().fingerprint)
     first = runtime.encoder_for(names[0])

@@ -211,7 +211,7 @@ def test_a_snapshot_is_read_as_it_was_written(shop, tmp_path):
     taken.write(tmp_path / "snapshot.json.gz")
     again = snapshot.Snapshot.read(tmp_path / "snapshot.json.gz")
     assert again == snapshot.Snapshot(
-        tuple(replace(task, **{side: list(getattr(task, side)) for side in snapshot.SIDES}) for task in taken.tasks),
+        tuple(replace(task, **{side: list(getattr(task, side)) for side in snapshot.SIDES}) for task in taken.tasks),  # type: ignore[arg-type]
         taken.notes,
     )
     assert again.digest == taken.digest
