@@ -30,8 +30,10 @@ HOW_TO_START = {
 
 
 def pytest_configure() -> None:
-    """Releases of tests are run by the exact engine, here and in processes that tests start: nothing is measured."""
+    """Releases of tests are run by the exact engine, here and in processes that tests start: nothing is measured. All
+    visitors of tests have one address, which may begin any number of conversations."""
     os.environ["SUITE_ENGINE"] = settings.ENGINE = "torch-fp32"
+    os.environ["SUITE_STARTS_AN_HOUR"], settings.STARTS_AN_HOUR = "0", 0
 
 
 def pytest_report_header() -> str:

@@ -326,6 +326,20 @@ CHANNEL_LAYERS = {
     )
 }
 
+# Counts that are soon forgotten, in Redis where processes share them -------------------------------------------
+CACHES: dict[str, dict[str, object]] = {
+    "default": (
+        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": INDEX_PREFIX}
+        if REDIS_URL
+        else {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": TEST_SUFFIX,
+            "OPTIONS": {"MAX_ENTRIES": 10_000},
+        }
+    )
+}
+STARTS_AN_HOUR = env_int("SUITE_STARTS_AN_HOUR", 30)  # by one address without a log-in; 0: any number
+
 # Messages that leave: e-mail, and the addresses in them ------------------------------------------------------
 PRIVATE_NETWORKS = env_networks("SUITE_PRIVATE_NETWORKS")  # that feeds and webhooks may be in; see suite.outbound
 PUBLIC_URL = env_url("SUITE_PUBLIC_URL", ("http", "https")).rstrip("/") or "http://localhost:8000"

@@ -7,6 +7,7 @@ frame of the sites that `SUITE_FRAME_ORIGINS` names.
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from datetime import timedelta
 from functools import wraps
@@ -15,6 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -25,7 +27,13 @@ from domains.support.models import Conversation, Message
 from domains.support.phrases import PHRASES, language_of
 from domains.support.views.access import View
 from domains.support.views.desk import whole_number
-from domains.support.visitors import NotAVisitor, conversation_key_of, new_conversation_key, visitor_token
+from domains.support.visitors import (
+    NotAVisitor,
+    conversation_key_of,
+    new_conversation_key,
+    seconds_to_wait,
+    visitor_token,
+)
 from suite.events.envelope import Rejected
 from suite.events.ingestion import BacklogFull
 from suite.live.selectors import live_topic
@@ -52,11 +60,12 @@ def embeddable(view: View) -> View:
 
 
 class NotTaken(Exception):
-    """A message that is not taken; `phrase` says why, in the visitor's language."""
+    """A message that is not taken; `phrase` says why, in the visitor's language, with a number where it has a place
+    for one. `wait` is in seconds."""
 
-    def __init__(self, status: int, phrase: str) -> None:
+    def __init__(self, status: int, phrase: str, number: int = 0, wait: int = 0) -> None:
         super().__init__(phrase)
-        self.status, self.phrase = status, phrase
+        self.status, self.phrase, self.number, self.wait = status, phrase, number, wait
 
 
 @csrf_exempt
@@ -70,10 +79,14 @@ def start(request: HttpRequest) -> HttpResponse:
         return render(request, "support/chat.html", context)
     key = new_conversation_key()
     try:
+        if text and (wait := seconds_to_wait(request.META.get("REMOTE_ADDR") or "")):
+            raise NotTaken(429, "too_many", math.ceil(wait / 60), wait)
         take(key, text, request.POST.get("message_id", ""), {"name": name, "locale": context["language"]})
     except NotTaken as error:
-        problem = {"error": context["say"][error.phrase].format(MAX_TEXT), "name": name, "text": text[:MAX_TEXT]}
-        return render(request, "support/chat.html", context | problem, status=error.status)
+        problem = {"error": context["say"][error.phrase].format(error.number), "name": name, "text": text[:MAX_TEXT]}
+        headers = {"Retry-After": str(error.wait)} if error.wait else None
+        page = render_to_string("support/chat.html", context | problem, request)
+        return HttpResponse(page, status=error.status, headers=headers)
     return redirect(f"{reverse('support:chat-with', args=[visitor_token(key)])}?lang={context['language']}")
 
 
@@ -117,7 +130,7 @@ def answer(request: HttpRequest, key: str, context: dict[str, Any]) -> HttpRespo
     try:
         take(key, request.POST.get("text", "").strip(), request.POST.get("message_id", ""))
     except NotTaken as error:
-        text = context["say"][error.phrase].format(MAX_TEXT)
+        text = context["say"][error.phrase].format(error.number)
         response = HttpResponse(text, status=error.status, content_type="text/plain; charset=utf-8")
         return with_news(response, "refused", {"text": text})
     if not request.htmx:  # type: ignore[attr-defined]  # without scripts: the page again
@@ -130,7 +143,7 @@ def take(key: str, text: str, message: str, customer: dict[str, str] | None = No
     if not text:
         raise NotTaken(422, "empty")
     if len(text) > MAX_TEXT:
-        raise NotTaken(422, "too_long")
+        raise NotTaken(422, "too_long", MAX_TEXT)
     minute = timezone.now() - timedelta(minutes=1)
     lately = Message.objects.filter(conversation__key=key, author=Message.Author.CUSTOMER, sent_at__gte=minute)
     if lately.count() >= MESSAGES_A_MINUTE:
