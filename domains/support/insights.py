@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
-from django.db.models import Avg, Count, Exists, OuterRef, Q
+from django.db.models import Avg, Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from domains.support.documents import QUESTIONS, is_sought
@@ -58,7 +58,7 @@ class Analytics:
     offered: int  # of which something was offered for
     nothing_good: int
     taken: int
-    mean_seconds: float  # from message to suggestion
+    median_seconds: float  # from message to suggestion; 0 where there is no question
     by_position: list[Share]
     by_answer: list[Share]
     by_release: list[Share]
@@ -93,13 +93,20 @@ def analytics(days: int = DAYS) -> Analytics:
         offered=runs.exclude(outcome=nothing).count(),
         nothing_good=runs.filter(outcome=nothing).count(),
         taken=decided.filter(TAKEN).count(),
-        mean_seconds=runs.aggregate(mean=Avg("seconds"))["mean"] or 0.0,
+        median_seconds=median_seconds(runs),
         by_position=sorted(shares(decided, "position", "position"), key=lambda share: int(share.key)),
         by_answer=by_answer,
         by_release=shares(decided, "release", "release"),
         never_taken=[share for share in by_answer if not share.taken and share.shown >= NEVER_SHOWN],
         never_shown=sum(is_sought(key) and key not in shown for key in existing),
     )
+
+
+def median_seconds(runs: QuerySet[SuggestionRun]) -> float:
+    """The lower of the two in the middle, where they are two: one old question that a release answered late moves it
+    no more than any other."""
+    middle = max(runs.count() - 1, 0) // 2
+    return runs.order_by("seconds").values_list("seconds", flat=True)[middle : middle + 1].first() or 0.0
 
 
 def shares(suggestions: object, key: str, name: str) -> list[Share]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import random
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from django.db import DatabaseError
+
+from domains.support import services
 from domains.support.sample.files import read, sample_questions
 from suite.events.models import Event
 from suite.formats import LoadOptions, Record
@@ -23,6 +26,7 @@ PAUSE = 8.0  # seconds between two customers, on average
 MOST_WAITING = 8  # then a colleague takes the one who waits longest
 NAMES = ("Ada", "Bruno", "Carla", "Dario", "Emil", "Fatima", "Gustav", "Hanna", "Ivo", "Julia", "Karim", "Lotte")
 OPENINGS = ("", "", "Hi, ", "Hello! ", "Good morning, ")
+EDITED = 0.2  # of what the colleague takes: only its beginning is sent
 REPLY = "Thank you for writing. I have looked into it and sent you the details by e-mail."
 Happening = tuple[float, dict[str, Any]]
 
@@ -52,26 +56,46 @@ def conversation(key: str, one: dict[str, Any], begun: datetime) -> Iterator[dic
 
 
 def customers() -> Iterator[Happening]:
-    """(pause in seconds, event): customers who write, and a colleague who answers where too many wait; without end."""
+    """(pause in seconds, event): customers who write, and a colleague who answers where too many wait, with what is
+    suggested where it is right; without end."""
     dice, run = random.Random(), uuid.uuid4().hex[:8]
-    waiting: deque[str] = deque()
+    waiting: deque[tuple[str, list[str]]] = deque()
     number = 0
     while True:
         number += 1
         key = f"live-{run}-{number}"
-        yield dice.expovariate(1 / PAUSE), asked(key, dice)
-        waiting.append(key)
+        question = dice.choice(sample_questions())
+        yield dice.expovariate(1 / PAUSE), asked(key, question["text"], dice)
+        waiting.append((key, question["answer_ids"]))
         if len(waiting) > MOST_WAITING:
-            done = waiting.popleft()
-            yield 1.0, message(done, f"{done}-reply", REPLY, author="agent")
-            yield (
-                0.5,
-                event(f"{done} solved", "support.conversation.changed", {"conversation_id": done, "state": "solved"}),
-            )
+            done, right = waiting.popleft()
+            yield from ((0.5, each) for each in answered(done, right, dice))
+            solved = {"conversation_id": done, "state": "solved"}
+            yield 0.5, event(f"{done} solved", "support.conversation.changed", solved)
 
 
-def asked(key: str, dice: random.Random) -> dict[str, Any]:
-    question = dice.choice(sample_questions())["text"]
+def answered(key: str, right: Collection[str], dice: random.Random) -> Iterator[dict[str, Any]]:
+    """A reply, and what it says of the suggestions: a right one is taken, of none that is right the first is rejected,
+    the others are passed over."""
+    try:
+        offered = services.offered(key)
+        taken = next((one for one in offered if one.answer and one.answer.key in right), None)
+    except DatabaseError:  # it is played into a Suite elsewhere
+        offered, taken = [], None
+    customer = taken.conversation.customer if taken else {}
+    words = services.own_words(taken, customer) if taken else REPLY
+    if taken and dice.random() < EDITED:
+        words = words[: len(words) // 2]
+    yield message(key, f"{key}-reply", words, author="agent")
+    for one in offered:
+        kind = "rejected" if taken is None and one is offered[0] else "ignored"
+        data: dict[str, Any] = {"suggestion_id": one.uid, "position": one.position}
+        if one is taken:
+            kind, data["text"] = services.kind_of(words, one, customer), words
+        yield event(f"{key} feedback {one.position}", f"support.suggestion.{kind}", data)
+
+
+def asked(key: str, question: str, dice: random.Random) -> dict[str, Any]:
     is_english = question.isascii()
     opening = dice.choice(OPENINGS) if is_english else ""
     customer = {"name": dice.choice(NAMES), "order": str(dice.randrange(10_000, 99_999)), "locale": "en"}

@@ -88,6 +88,7 @@ def test_the_sample_is_taken_whole_and_once() -> None:
     assert states == {"open", "waiting", "solved"}
 
 
+@pytest.mark.django_db
 def test_the_live_stream_is_made_of_events_that_are_taken() -> None:
     stream = LIVE["support.customers"]()
     for _ in range(60):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from django.db.models import Model
@@ -12,6 +14,7 @@ from domains.support import selectors, services
 from domains.support.figures import support_figures
 from domains.support.insights import analytics, clusters, knowledge_gaps
 from domains.support.models import Answer, Conversation, Feedback, Ranker, Suggestion, SuggestionRun
+from domains.support.sample.stream import answered
 from domains.support.tests.events import answer, message, take
 from suite.dashboard import WARN
 
@@ -43,6 +46,30 @@ def test_shares_by_position_answer_and_release(worked) -> None:
     assert sum(share.taken for share in found.by_position) == 1
     assert [share.key for share in found.by_release] == [worked.encoder.fingerprint]
     assert found.never_shown == 0
+
+
+def test_seconds_are_the_median(worked) -> None:
+    assert analytics().median_seconds > 0
+    SuggestionRun.objects.filter(message__conversation__key="one").update(seconds=2.0)
+    SuggestionRun.objects.filter(message__conversation__key="two").update(seconds=900.0)
+    assert analytics().median_seconds == 2.0
+    SuggestionRun.objects.all().delete()
+    assert analytics().median_seconds == 0.0
+
+
+def test_the_samples_colleague_decides_on_suggestions_by_events(generous) -> None:
+    take(
+        answer("norway", "Postage to Norway costs nine euros.", "Norway"), answer("bowl", "We replace a bowl.", "Bowl")
+    )
+    generous.work()
+    take(message("postage to norway?", "one"), message("a bowl and postage to norway?", "two"))
+    generous.work()
+    dice = random.Random(2)  # which edits nothing
+    take(*answered("one", ["norway"], dice), *answered("two", ["another"], dice), *answered("three", [], dice))
+    states = {(one.conversation.key, one.position): one.state for one in Suggestion.objects.all()}
+    assert states["one", 1] == "accepted" and states["two", 1] == "rejected"
+    assert set(states.values()) == {"accepted", "rejected", "ignored"}
+    assert analytics().taken == 1
 
 
 def test_a_share_of_alike_suggestions_is_told_from_ten_on() -> None:
