@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from domains.finance.models import Article, LabelledText
@@ -96,20 +96,26 @@ def lean_of(phrase: Phrase) -> str:
 
 @cache
 def sentiment_examples() -> Examples:
-    sides: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
-    for is_held, piece in sample_pieces():
-        sides[is_held] += [(title, lean_of(piece.phrase)) for title in piece.titles]
-        title = piece.titles[0]
-        sides[is_held] += [(mark_entity(title, name), lean) for name, lean in piece.names.items()]
-    return Examples(tuple(sides[False]), tuple(sides[True]))
+    return sides_of(sentiments)
+
+
+def sentiments(piece: Piece) -> Iterator[tuple[str, str]]:
+    yield from ((title, lean_of(piece.phrase)) for title in piece.titles)
+    yield from ((mark_entity(piece.titles[0], name), lean) for name, lean in piece.names.items())
 
 
 @cache
 def topic_examples() -> Examples:
-    sides: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
-    for is_held, piece in sample_pieces():
-        sides[is_held] += [(title, piece.phrase.topic) for title in piece.titles]
-    return Examples(tuple(sides[False]), tuple(sides[True]))
+    return sides_of(lambda piece: ((title, piece.phrase.topic) for title in piece.titles))
+
+
+def sides_of(examples: Callable[[Piece], Iterable[tuple[str, str]]]) -> Examples:
+    """The examples of every piece of news, on its side, with the number of the piece."""
+    sides: dict[bool, list[tuple[int, tuple[str, str]]]] = {False: [], True: []}
+    for number, (is_held, piece) in enumerate(sample_pieces()):
+        sides[is_held] += [(number, example) for example in examples(piece)]
+    train, validation = (tuple(example for _, example in sides[is_held]) for is_held in (False, True))
+    return Examples(train, validation, tuple(number for number, _ in (*sides[False], *sides[True])))
 
 
 # Rows --------------------------------------------------------------------------------------------------------

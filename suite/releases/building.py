@@ -26,7 +26,7 @@ from suite.releases.models import Release
 
 log = logging.getLogger(__name__)
 SAMPLE = 16  # texts of each head that show whether bfloat16 will do
-RECIPE_FORMAT = 4  # raise it when the way of fitting changes what comes out
+RECIPE_FORMAT = 5  # raise it when the way of fitting changes what comes out
 
 
 class HeadPlan(NamedTuple):
@@ -151,7 +151,10 @@ def fit_heads(
         name = plan.spec.name
         try:
             say(f"Fitting head {name} on {len(plan.examples.train):,} examples")
-            heads[name], metrics[name] = fit_head(quick, plan.spec, plan.examples.train, plan.examples.validation)
+            examples = plan.examples
+            heads[name], metrics[name] = fit_head(
+                quick, plan.spec, examples.train, examples.validation, examples.origins
+            )
         except HeadError as error:
             problems.append(str(error))
             say(f"Left out: {error}")

@@ -15,6 +15,9 @@ class Examples:
 
     train: Sequence[LabelledText] = field(default_factory=tuple)
     validation: Sequence[LabelledText] = field(default_factory=tuple)
+    origins: Sequence[
+        int
+    ] = ()  # of few examples, those of `train` first: alike where they tell of the same; see fit_head
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,21 @@ def test_what_is_measured_on_does_not_depend_on_what_else_there_is():
     assert [len(half) for half in halves([("a", "b"), ("a", "b")])] == [1, 1]
 
 
+def test_few_examples_are_cross_validated_without_their_like():
+    """Thirty texts, four times each, with labels by chance: who parts the four says that all is known."""
+    rng = np.random.default_rng(5)
+    told = [(text, str(rng.choice(SPEC.labels))) for text, _ in moods(60)]
+    examples = [(f"{text} w{number}", label) for text, label in told for number in range(4)]
+    origins = [number // 4 for number in range(len(examples))]
+    _, parted = fit_head(FakeEncoder(), SPEC, examples[:200], examples[200:], [*range(len(examples))])
+    head, metrics = fit_head(FakeEncoder(), SPEC, examples[:200], examples[200:], origins)
+    assert parted["accuracy"] > 0.8
+    assert metrics["accuracy"] < 0.5 and metrics["validation"] == len(examples)
+    assert FakeEncoder(heads={"mood": head}).classify("mood", [examples[0][0]]).max() < 0.7
+    one = fit_head(FakeEncoder(), SPEC, examples[:200], examples[200:], [0] * len(examples))[1]
+    assert one["validation"] < 40, "of one origin there are no folds"
+
+
 @pytest.mark.parametrize(
     ("train", "validation", "message"),
     [
