@@ -160,7 +160,8 @@ def cross_validate(spec: HeadSpec, x: np.ndarray, y: np.ndarray, folds: np.ndarr
     """(strength, temperature, probabilities (n, k)): each example is judged by what was fitted without its fold."""
     as_it_is = Head(spec, np.eye(len(spec.labels), dtype=np.float32), np.zeros(len(spec.labels), dtype=np.float32))
     paths = [path(spec, x[folds != fold], y[folds != fold], STRENGTHS) for fold in range(FOLDS)]
-    logits, strength, least = np.empty(0), STRENGTHS[0], np.inf
+    logits: np.ndarray = np.empty((len(y), len(spec.labels)), dtype=np.float32)
+    strength, least = STRENGTHS[0], np.inf
     for tried in STRENGTHS:
         found = np.empty((len(y), len(spec.labels)), dtype=np.float32)
         for fold, fits in enumerate(paths):
