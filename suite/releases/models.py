@@ -174,3 +174,8 @@ class Shadow(models.Model):
 
     def __str__(self) -> str:
         return f"shadow of {self.release_id[:8]}"
+
+    @property
+    def percent(self) -> str:
+        """Its share in words."""
+        return f"{100 * self.share:g}%"

@@ -71,9 +71,17 @@ class HeadReport:
         return sorted({*self.counts, *(label for row in self.counts.values() for label in row)})
 
     @property
-    def matrix(self) -> list[tuple[str, list[int]]]:
-        """(the active one's label, decisions by the shadow's label in the order of `labels`)."""
-        return [(row, [self.counts.get(row, {}).get(label, 0) for label in self.labels]) for row in self.labels]
+    def matrix(self) -> list[tuple[str, list[tuple[int, int]]]]:
+        """(the active one's label, of each label of the shadow in the order of `labels`: decisions, and their per cent
+        of the row)."""
+        rows = [(label, self.counts.get(label, {})) for label in self.labels]
+        return [
+            (
+                label,
+                [(row.get(one, 0), round(100 * row.get(one, 0) / max(sum(row.values()), 1))) for one in self.labels],
+            )
+            for label, row in rows
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """For a program: figures and references, without anybody's text."""

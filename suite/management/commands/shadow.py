@@ -42,7 +42,7 @@ class Command(PlainCommand):
             self.stdout.write(json.dumps(as_json(shadow, heads)))
             return
         state = "runs" if shadow.is_running else f"ended ({shadow.message})"
-        self.stdout.write(f"{shadow} beside {shadow.active}, {shadow.share:g} of the decisions: {state}")
+        self.stdout.write(f"{shadow} beside {shadow.active}, {shadow.percent} of the decisions: {state}")
         for head in heads:
             self.stdout.write(f"  {head.head}: {head.summary}")
 

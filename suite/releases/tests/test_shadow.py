@@ -216,7 +216,7 @@ def test_the_interval_is_wilsons():
     """10 of 100: 5.52% to 17.44% (Brown, Cai and DasGupta, Interval Estimation for a Binomial Proportion, 2001)."""
     head = shadow_report.HeadReport(HEAD, False, {"bad": {"bad": 90, "good": 10}}, [])
     assert head.summary == "10 of 100 differ: 10.0% (95% interval 5.5% to 17.4%)"
-    assert head.matrix == [("bad", [90, 10]), ("good", [0, 0])]
+    assert head.matrix == [("bad", [(90, 90), (10, 10)]), ("good", [(0, 0), (0, 0)])]
 
 
 # What people see of it ---------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def shadow_command(*arguments: str) -> str:
 def test_the_command_starts_tells_and_stops(active, candidate, traffic):
     with pytest.raises(CommandError, match="no release was in shadow yet"):
         shadow_command()
-    assert "0.5 of the decisions: runs" in shadow_command(candidate.fingerprint[:6], "--share", "0.5")
+    assert "50% of the decisions: runs" in shadow_command(candidate.fingerprint[:6], "--share", "0.5")
     with pytest.raises(CommandError, match="is in shadow already"):
         shadow_command(candidate.fingerprint)
     Shadow.objects.update(share=1)
