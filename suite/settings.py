@@ -167,6 +167,7 @@ INSTALLED_APPS = [
     "suite.events",
     "suite.index",
     "suite.releases",
+    "suite.labelling",
     "suite.live",
     *(f"domains.{label}" for label in domains()),
 ]

@@ -2,6 +2,9 @@
 
 from suite import jobs
 from suite.celery import app
+from suite.labelling import listing
+from suite.labelling import selectors as labelling
+from suite.labelling.services import ring as ring_labelling
 from suite.releases import selectors, services
 
 
@@ -13,6 +16,8 @@ def sweep() -> None:
         services.ring_training()
     if selectors.running_shadow():
         services.ring_shadow()
+    if labelling.wanted().exists():
+        ring_labelling()
     for name in jobs.due():
         run.delay(name)
 
@@ -20,3 +25,8 @@ def sweep() -> None:
 @app.task
 def run(name: str) -> None:
     jobs.run(name)
+
+
+@app.task
+def list_examples() -> None:
+    listing.make_wanted()
