@@ -47,7 +47,8 @@ def make_wanted() -> None:
 def make(wanted: LabelList) -> None:
     """Replace what is open on a head's list, or say on it why there is nothing."""
     now = max(timezone.now(), wanted.wanted_at)
-    release, requests, considered, message = "", [], 0, ""
+    requests: list[LabelRequest] = []
+    release, considered, message = "", 0, ""
     try:
         encoder = runtime.active_encoder()
         release = encoder.fingerprint
