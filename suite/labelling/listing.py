@@ -95,7 +95,7 @@ def requests_of(head: str, encoder: Encoder) -> tuple[list[LabelRequest], int]:
             record=dict(pool[texts[row]]),
             release=encoder.fingerprint,
             probabilities=dict(zip(labels, probabilities[row].round(4).tolist(), strict=True)),
-            uncertainty=float(uncertainty[row]),
+            uncertainty=round(float(uncertainty[row]), 4),
         )
         for row in choose(uncertainty, vectors, embed(encoder, known_texts(head, given)), LENGTH)
     ]
