@@ -18,7 +18,7 @@ from suite.encoder.training.loop import Progress, Run, fine_tune
 from suite.encoder.training.losses import Heads, history, loss_of, softmax_over_texts
 from suite.encoder.training.mining import with_hard_negatives
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import Example, Plan, Task, Texts, TrainingError, read_tasks
+from suite.encoder.training.tasks import Example, Plan, Task, Texts, TrainingError, read_tasks, with_right
 
 LABELS = ("bad", "fine", "good")
 THINGS = ["tent", "lamp", "stove", "rope", "boot", "knife", "map", "compass", "flask", "torch", "blanket", "saw"]
@@ -191,6 +191,22 @@ def test_the_softmax_is_over_the_different_texts_of_the_batch():
     assert float(loss) == pytest.approx(expected, abs=1e-6)
 
 
+def test_no_right_answer_is_a_negative():
+    vectors = torch.eye(3)
+    wanted = [(0,), (1,), (2,)]  # 0 and 1 are both right for the first two anchors
+    right = [{0, 1}, {0, 1}, {2}]
+    loss = softmax_over_texts(vectors, wanted, vectors, lambda text: text, 2.0, right)
+    two, three = -np.log(np.exp(2) / (np.exp(2) + 1)), -np.log(np.exp(2) / (np.exp(2) + 2))
+    assert float(loss) == pytest.approx((two + two + three) / 3, abs=1e-6)
+
+
+def test_an_anchor_knows_all_its_right_answers(tiny):
+    anchors = [("how", "so", ()), ("how", "thus", ()), ("why", "because", ())]
+    texts = Texts(tiny.tokenizer, 32)
+    (task,) = read_tasks([Given("shop.answers", "contrastive", (), anchors, anchors[:1])], texts)
+    assert [len(one.right) for one in task.train] == [2, 2, 1]
+
+
 def test_a_history_leans_to_the_newest():
     vectors = torch.eye(3)
     found = history(vectors, [0, 1])
@@ -217,7 +233,7 @@ def test_mined_negatives_are_near_but_no_answers():
     vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
     examples = [Example((0, 2)), Example((0, 3))]  # text 0 is answered by 2 and by 3
     others = [Example((5, 1)), Example((5, 4))]  # 1 and 4 answer another one
-    task = Task("a", "contrastive", 0, [*examples, *others], [])
+    task = Task("a", "contrastive", 0, with_right([*examples, *others]), [])
     (mined,) = with_hard_negatives([task], lambda texts: vectors[list(texts)], 2)
     assert mined.train[0].texts == (0, 2, 4)  # 1 is nearer than the answer: perhaps right, too; 3 is right
     assert mined.train[1].texts == (0, 3, 4)

@@ -78,7 +78,8 @@ def loss_of(
         return F.binary_cross_entropy_with_logits(heads.relevance(number, (u * v).sum(dim=1)), labels)
     if task.kind == CONTRASTIVE:
         anchors = vectors[[row(one.texts[0]) for one in batch]]
-        return softmax_over_texts(anchors, [one.texts[1:] for one in batch], vectors, row, config.scale)
+        wanted = [one.texts[1:] for one in batch]
+        return softmax_over_texts(anchors, wanted, vectors, row, config.scale, [one.right for one in batch])
     if task.kind == NEXT_ITEM:
         histories = torch.stack([history(vectors, [row(text) for text in one.texts[1:]]) for one in batch])
         items = list(dict.fromkeys(one.texts[0] for one in batch))
@@ -99,14 +100,26 @@ def history(vectors: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
 
 
 def softmax_over_texts(
-    anchors: torch.Tensor, wanted: Sequence[Sequence[int]], vectors: torch.Tensor, row: Row, scale: float
-) -> torch.Tensor:
+    anchors: torch.Tensor, wanted: Sequence[Sequence[int]], vectors: torch.Tensor, row: Row, scale: float,
+    right: Sequence[Collection[int]] = (),
+) -> torch.Tensor:  # fmt: skip
     """Cross-entropy of finding each anchor's first text among all the batch's texts of this side.
 
     In-batch negatives after Henderson et al., Efficient Natural Language Response Suggestion for Smart Reply, 2017. A
-    text that two anchors want is one column, so none is its own negative.
+    text that two anchors want is one column, so none is its own negative; and where an anchor has several `right`
+    texts, the others that happen to be in the batch are no negatives of it either.
     """
     columns = {text: column for column, text in enumerate(dict.fromkeys(text for texts in wanted for text in texts))}
     logits = scale * anchors @ vectors[[row(text) for text in columns]].T  # (b, columns)
-    right = torch.tensor([columns[texts[0]] for texts in wanted], device=vectors.device)
-    return F.cross_entropy(logits, right)
+    first = torch.tensor([columns[texts[0]] for texts in wanted], device=vectors.device)
+    others = [
+        (anchor, columns[text])
+        for anchor, known in enumerate(right)
+        for text in known
+        if text in columns and text != wanted[anchor][0]
+    ]
+    if others:
+        hidden = torch.zeros_like(logits, dtype=torch.bool)
+        hidden[tuple(zip(*others, strict=True))] = True
+        logits = logits.masked_fill(hidden, -torch.inf)
+    return F.cross_entropy(logits, first)

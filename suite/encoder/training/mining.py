@@ -30,9 +30,6 @@ def with_hard_negatives(
 def mined(examples: Sequence[Example], embed: Callable[[Sequence[int]], torch.Tensor], count: int) -> list[Example]:
     positives = list(dict.fromkeys(one.texts[1] for one in examples))
     column = {text: place for place, text in enumerate(positives)}
-    right: dict[int, set[int]] = {}  # all positives of an anchor
-    for one in examples:
-        right.setdefault(one.texts[0], set()).add(one.texts[1])
     candidates = embed(positives)  # (p, d)
     found = []
     for start in range(0, len(examples), ROWS_AT_ONCE):
@@ -42,9 +39,7 @@ def mined(examples: Sequence[Example], embed: Callable[[Sequence[int]], torch.Te
         for one, row, near in zip(block, similarities, nearest, strict=True):
             ceiling = float(row[column[one.texts[1]]]) - MARGIN
             fitting = [
-                positives[place]
-                for place in near
-                if float(row[place]) < ceiling and positives[place] not in right[one.texts[0]]
+                positives[place] for place in near if float(row[place]) < ceiling and positives[place] not in one.right
             ]
             found.append(replace(one, texts=(*one.texts, *fitting[:count])))
     return found

@@ -53,6 +53,7 @@ class Example:
     texts: tuple[int, ...]
     label: int = -1
     weight: float = 1.0  # in the loss of a classification
+    right: frozenset[int] = frozenset()  # contrastive: every text that is a positive of this anchor anywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ def read_tasks(given: Iterable[Given], texts: Texts) -> list[Task]:
     for one in given:
         train, validation = ([example(one, raw, texts) for raw in side] for side in (one.train, one.validation))
         train += [replace(example(one, raw, texts), weight=PSEUDO_WEIGHT) for raw in one.pseudo_labelled]
+        if one.kind == CONTRASTIVE:
+            train = with_right(train)
         if train:
             name = one.name if one.kind in {CLASSIFICATION, PAIR} else f"{one.name} {one.kind}"
             tasks.append(Task(name, one.kind, len(one.labels), train, validation))
@@ -100,6 +103,14 @@ def read_tasks(given: Iterable[Given], texts: Texts) -> list[Task]:
         raise TrainingError("there is nothing to train on")
     texts.tokenise()
     return tasks
+
+
+def with_right(examples: Sequence[Example]) -> list[Example]:
+    """The examples, each knowing all positives of its anchor."""
+    right: dict[int, set[int]] = {}
+    for one in examples:
+        right.setdefault(one.texts[0], set()).add(one.texts[1])
+    return [replace(one, right=frozenset(right[one.texts[0]])) for one in examples]
 
 
 def example(given: Given, raw: Any, texts: Texts) -> Example:
