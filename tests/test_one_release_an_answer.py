@@ -20,7 +20,7 @@ import pytest
 from suite.encoder.tests.models import write_tiny
 from tests.project import ROOT, Installation, wait_until
 
-pytestmark = pytest.mark.timeout(1_200)
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1_200)]  # once is enough: it takes minutes
 TURNS = 4  # promotions and rollbacks under load
 ASKING = 2  # threads of each process
 SOON = 240  # seconds; it only bounds a hang
