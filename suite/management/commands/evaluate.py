@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from suite.domain import declared
 from suite.encoder.checkpoint import CheckpointError
@@ -93,7 +94,10 @@ class Command(BaseCommand):
 
 def beside_active(report: Report, evaluation: Evaluation, request: Request) -> Report:
     """The report with the active release among the baselines, where that is another one that can be measured."""
-    active = selectors.active()
+    try:
+        active = selectors.active()
+    except DatabaseError:  # there is none yet: a folder can be measured without one
+        return report
     if active is None or active.fingerprint == request.encoder().fingerprint:
         return report
     try:
