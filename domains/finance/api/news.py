@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import wraps
-from typing import Annotated, Any, Concatenate, Literal, ParamSpec
+from typing import Annotated, Any, Literal
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Path, Query, Router, Schema
 
+from domains.finance.api.shared import READ, with_problems
 from domains.finance.models import Bucket
 from domains.finance.news import selectors
-from domains.finance.news.selectors import NotFound, Page
-from suite.problems import Problem, problem_responses
+from domains.finance.news.selectors import Page
+from suite.problems import Problem
 
 PLAIN = r"^[^\x00]*$"
 MOST_BUCKETS = 50_000
 router = Router()
-Given = ParamSpec("Given")
 
 Symbol = Annotated[str, Query(max_length=60, pattern=PLAIN, description="an entity's symbol")]
 Topic = Annotated[str, Query(max_length=100, pattern=PLAIN)]
@@ -144,24 +142,6 @@ class Series(Schema):
     buckets: list[BucketRow]
 
 
-ERRORS = problem_responses(401, 403, 404, 422, 503)
-
-
-def with_problems(
-    view: Callable[Concatenate[HttpRequest, Given], dict[str, Any]],
-) -> Callable[Concatenate[HttpRequest, Given], JsonResponse]:
-    """What is missing is answered with 404; the dictionaries are ours and of the declared shape."""
-
-    @wraps(view)
-    def answered(request: HttpRequest, *args: Given.args, **kwargs: Given.kwargs) -> JsonResponse:
-        try:
-            return JsonResponse(view(request, *args, **kwargs))
-        except NotFound as error:
-            raise Problem(404, "Not found", str(error)) from None
-
-    return answered
-
-
 def as_cursor(after: tuple[datetime, int] | None) -> str:
     if after is None:
         return ""
@@ -190,7 +170,7 @@ def aware(time: datetime | None) -> datetime | None:
     return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
-@router.get("/stories", response={200: Stories}, openapi_extra=ERRORS)
+@router.get("/stories", response={200: Stories}, openapi_extra=READ)
 @with_problems
 def list_stories(
     request: HttpRequest,
@@ -213,14 +193,14 @@ def list_stories(
     return {"stories": found, "next": as_cursor(cursor), "degraded": []}
 
 
-@router.get("/stories/{story_id}", response={200: WholeStory}, openapi_extra=ERRORS)
+@router.get("/stories/{story_id}", response={200: WholeStory}, openapi_extra=READ)
 @with_problems
 def get_story(request: HttpRequest, story_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> dict[str, Any]:
     """One story with the articles that tell it. A story that became part of another one is answered with that one."""
     return selectors.story(story_id)
 
 
-@router.get("/articles", response={200: Articles}, openapi_extra=ERRORS)
+@router.get("/articles", response={200: Articles}, openapi_extra=READ)
 @with_problems
 def list_articles(
     request: HttpRequest,
@@ -239,7 +219,7 @@ def list_articles(
     return {"articles": found, "next": as_cursor(cursor)}
 
 
-@router.get("/articles/{path:article_id}", response={200: WholeArticle}, openapi_extra=ERRORS)
+@router.get("/articles/{path:article_id}", response={200: WholeArticle}, openapi_extra=READ)
 @with_problems
 def get_article(
     request: HttpRequest, article_id: Annotated[str, Path(min_length=1, max_length=200, pattern=PLAIN)]
@@ -248,7 +228,7 @@ def get_article(
     return selectors.article(article_id)
 
 
-@router.get("/entities", response={200: Entities}, openapi_extra=ERRORS)
+@router.get("/entities", response={200: Entities}, openapi_extra=READ)
 @with_problems
 def list_entities(
     request: HttpRequest,
@@ -261,7 +241,7 @@ def list_entities(
     return {"entities": found, "next": cursor}
 
 
-@router.get("/series", response={200: Series}, openapi_extra=ERRORS)
+@router.get("/series", response={200: Series}, openapi_extra=READ)
 @with_problems
 def get_series(
     request: HttpRequest,
