@@ -2,6 +2,9 @@
 
 What each release answers is noted while it serves alone. Under load an answer must be, to the last digit, what the
 release that it names answers: with a vector, a head, a ranker or an index of the other one it would be neither's.
+
+It shows that switching loses and breaks no request. A mix within the moment between pinning a release and searching is
+too rare to be met here; the tests of commerce and support that switch in that very moment guard against it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,13 @@ from domains.commerce import selectors
 from domains.commerce.filters import BadFilter, parse_filters, passes
 from domains.commerce.models import Catalogue, Item
 from domains.commerce.selectors import NotFound, Person
+from domains.commerce.sources import COLLECTION, IndexText
 from domains.commerce.tests.events import did, event, item, take
+from suite.encoder.fake import FakeEncoder
+from suite.events.handling import handle_pending
+from suite.index import selectors as index
+from suite.index import services
+from suite.index.embedded import EmbeddedEngine
 from suite.index.engine import Range, Term
 
 pytestmark = pytest.mark.django_db
@@ -115,3 +121,26 @@ def test_answer_costs_a_fixed_number_of_statements(django_assert_max_num_queries
     assert Item.objects.count() == 60
     with django_assert_max_num_queries(12):
         assert len(ids(selectors.recommendations(catalogue, ANN, 30))) == 30
+
+
+def test_a_person_is_searched_for_under_the_release_of_the_vectors(tmp_path, monkeypatch):
+    """Another release may come to serve between the two; its vectors are of other dimensions here."""
+    engine = EmbeddedEngine(tmp_path / "index")
+    for module in (services, index):
+        monkeypatch.setattr(module, "engine", lambda: engine)
+
+    def serve(encoder: FakeEncoder) -> None:
+        services.activate(services.create_generation(COLLECTION, encoder.fingerprint, encoder.dimensions))
+        services.synchronise(lambda fingerprint: encoder.embed)
+        index.forget_active_generations()
+
+    catalogue = shop(item("a", "oak chess board"), item("b", "walnut chess clock"), item("c", "garden rake"))
+    handle_pending()
+    serve(FakeEncoder(dimensions=128))
+    text = IndexText(catalogue.slug, ())
+    vector = text.vectors(["a"])["a"]
+    before = text.nearest(vector, 2, {"a"})
+    assert before[0][0] == "b"
+    serve(FakeEncoder(dimensions=64))
+    assert text.nearest(vector, 2, {"a"}) == before and text.degraded == []
+    index.forget_active_generations()

@@ -9,7 +9,9 @@ from domains.support.learning.prior import relevance_head
 from domains.support.models import Conversation, Ranker, Suggestion, SuggestionRun
 from domains.support.suggesting.features import FEATURES
 from domains.support.suggesting.ranker import RelevanceHead, Weights
+from domains.support.suggesting.retrieve import IndexPools
 from domains.support.tests.events import answer, message, state, take
+from suite.encoder.fake import FakeEncoder
 from suite.events.models import Event, PendingEvent
 from suite.events.services import replay_events
 from suite.index import selectors as index
@@ -207,3 +209,17 @@ def test_weights_survive_their_row(desk) -> None:
     assert weights.as_json() == row.weights and len(weights.weight) == len(FEATURES)
     jobs.make_ranker()
     assert Ranker.objects.count() == 1
+
+
+def test_a_question_is_searched_under_the_release_of_its_vector(serving, fake_encoder) -> None:
+    """Another release may come to serve between the two; its vectors are of other dimensions here."""
+    shop()
+    serving(fake_encoder).work()
+    pools = IndexPools(fake_encoder.fingerprint)
+    vector = fake_encoder.embed(["postage to norway?"])[0]
+    before = pools.find("postage to norway?", vector)
+    assert before.candidates and all(one.vector is not None for one in before.candidates)
+    serving(FakeEncoder(dimensions=64)).work()
+    after = pools.find("postage to norway?", vector)
+    assert [one.key for one in after.candidates] == [one.key for one in before.candidates]
+    assert all(one.vector is not None for one in after.candidates) and after.degraded == ()
