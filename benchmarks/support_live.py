@@ -21,7 +21,7 @@ from tests.project import ROOT, Installation, wait_until
 NAME = "support-live"
 HELP = "p50/p95 from a customer's message to the suggestions on the desk, one at a time and 8 at once"
 TIMEOUT = 30.0
-POLL_SECONDS = 0.02  # a desk is rung instead
+POLL_SECONDS = {"alone": 0.02, "together": 0.1}  # a desk is rung instead: many that ask this often are a load
 
 
 def run(messages: int = 100, customers: int = 8) -> dict[str, Any]:
@@ -38,23 +38,25 @@ def run(messages: int = 100, customers: int = 8) -> dict[str, Any]:
                 timeout=TIMEOUT,
             )
             texts = [one["text"] for one in sample_questions()]
-            ask(client, texts[0])  # the first one may have to wait for the ranker
-            alone = [ask(client, texts[number % len(texts)]) for number in range(messages)]
+            ask(client, texts[0], 0.1)  # the first one may have to wait for the ranker
+            alone = [ask(client, texts[n % len(texts)], POLL_SECONDS["alone"]) for n in range(messages)]
             with ThreadPoolExecutor(customers) as pool:
-                together = list(pool.map(lambda n: ask(client, texts[n % len(texts)]), range(messages)))
+                together = list(
+                    pool.map(lambda n: ask(client, texts[n % len(texts)], POLL_SECONDS["together"]), range(messages))
+                )
         finally:
             installation.end()
     return {"alone": quantiles(alone), "together": quantiles(together), "unit": "ms", "messages": messages}
 
 
-def ask(client: httpx.Client, text: str) -> float:
+def ask(client: httpx.Client, text: str, poll_seconds: float) -> float:
     """Seconds until the suggestions are there."""
     started = time.perf_counter()
     key = client.post("/conversations", json={"text": text}).raise_for_status().json()["conversation_id"]
     while client.get(f"/conversations/{key}/suggestions").raise_for_status().json()["outcome"] == "pending":
         if time.perf_counter() - started > TIMEOUT:
             raise TimeoutError("no suggestions came")
-        time.sleep(POLL_SECONDS)
+        time.sleep(poll_seconds)
     return time.perf_counter() - started
 
 

@@ -69,6 +69,13 @@ class EventType:
     is_handled: bool = False
     schema: Mapping[str, Any] = field(default_factory=dict)  # JSON Schema of `data`, for the OpenAPI page
 
+    def unused(self, data: Mapping[str, Any]) -> list[str]:
+        """The names in `data` that the schema does not know; none where it takes any."""
+        known = self.schema.get("properties")
+        if known is None or "additionalProperties" in self.schema or data.keys() <= known.keys():
+            return []
+        return [name for name in data if name not in known]
+
 
 @dataclass(frozen=True, slots=True)
 class Handler:

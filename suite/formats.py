@@ -74,6 +74,7 @@ class Loader:
     read: Callable[[Path, LoadOptions], Iterator[Record]]
     help: str = ""
     takes_folder: bool = False
+    has_catalogues: bool = False  # whether `options.catalogue` says anything to it
 
 
 class FormatError(Exception):

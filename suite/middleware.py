@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+
+from suite.problems import Problem
 
 
 def in_one_thread(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -13,5 +15,19 @@ def in_one_thread(get_response: Callable[[HttpRequest], HttpResponse]) -> Callab
 
     def middleware(request: HttpRequest) -> HttpResponse:
         return get_response(request)
+
+    return middleware
+
+
+def method_problems(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Tells of a method that the API does not take as it tells of any other problem."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if not isinstance(response, HttpResponseNotAllowed) or not request.path.startswith("/api/"):
+            return response
+        problem = Problem(405, "This method is not taken here", f"Use {response['Allow']}.").response()
+        problem["Allow"] = response["Allow"]
+        return problem
 
     return middleware

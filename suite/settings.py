@@ -181,6 +181,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "suite.middleware.method_problems",
     "suite.middleware.in_one_thread",
 ]
 ROOT_URLCONF = "suite.urls"

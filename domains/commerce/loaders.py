@@ -27,16 +27,23 @@ def into(catalogue: str, title: str, read: Read) -> Read:
 
 
 LOADERS = {
-    "commerce.items": Loader(read_item_file, "items: .jsonl or .csv, also .gz"),
-    "commerce.interactions": Loader(read_interaction_file, "what people did with items: .jsonl or .csv, also .gz"),
-    "commerce.links": Loader(read_link_file, "the knowledge graph (head, relation, tail): .jsonl or .csv, also .gz"),
+    "commerce.items": Loader(read_item_file, "items: .jsonl or .csv, also .gz", has_catalogues=True),
+    "commerce.interactions": Loader(
+        read_interaction_file, "what people did with items: .jsonl or .csv, also .gz", has_catalogues=True
+    ),
+    "commerce.links": Loader(
+        read_link_file, "the knowledge graph (head, relation, tail): .jsonl or .csv, also .gz", has_catalogues=True
+    ),
     "online-retail": Loader(
-        into("online-retail", "Online retail", read_online_retail), "order lines of UCI Online Retail: .csv, also .gz"
+        into("online-retail", "Online retail", read_online_retail),
+        "order lines of UCI Online Retail: .csv, also .gz",
+        has_catalogues=True,
     ),
     "movielens": Loader(
         into("movielens", "MovieLens", read_movielens),
         "a folder with RecBole's .inter, and .item, .kg and .link",
         takes_folder=True,
+        has_catalogues=True,
     ),
     "sample": Loader(read_sample, "this project's own sample data: a folder", takes_folder=True),
 }

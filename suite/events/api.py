@@ -53,12 +53,14 @@ router = Router()
 
 
 class ItemResult(Schema):
-    """`field` and `reason` are there where the event was rejected."""
+    """`field` and `reason` are there where the event was rejected; `ignored` where its data held fields that the type
+    does not have, which were not stored."""
 
     id: str
     status: Literal["accepted", "duplicate", "rejected"]
     field: str = ""
     reason: str = ""
+    ignored: list[str] = []
 
 
 class Results(Schema):

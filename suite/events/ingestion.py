@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -21,13 +22,14 @@ from prometheus_client import Counter
 
 from suite.domain import EventType, event_types
 from suite.events import doorbell
-from suite.events.envelope import Envelope, Rejected, parse
+from suite.events.envelope import FIT_NAME, Envelope, Rejected, parse
 from suite.events.models import Event, PendingEvent
 from suite.events.rows import insert, next_ids
 
 log = logging.getLogger(__name__)
 ORDER_LOCK = 7_501_001  # PostgreSQL advisory lock: one transaction at a time gives out event ids
 MARKS_AT_ONCE = 1_000
+MAX_IGNORED = 20  # fields that one result names
 MARK = """
     INSERT INTO events_pendingevent
         (event_id, work, priority, attempts, marked_at, available_at, lease, last_error)
@@ -43,16 +45,20 @@ class BacklogFull(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one item. `field` and `reason` are set where it was rejected."""
+    """What became of one item. `field` and `reason` are set where it was rejected; `ignored` names what was accepted
+    without: fields that its type does not have."""
 
     id: str
     status: str  # accepted, duplicate or rejected
     field: str = ""
     reason: str = ""
+    ignored: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, str]:
-        row = {"id": self.id, "status": self.status}
-        return row | {"field": self.field, "reason": self.reason} if self.status == "rejected" else row
+    def as_dict(self) -> dict[str, Any]:
+        row: dict[str, Any] = {"id": self.id, "status": self.status}
+        if self.status == "rejected":
+            return row | {"field": self.field, "reason": self.reason}
+        return row | {"ignored": list(self.ignored)} if self.ignored else row
 
 
 def ingest(items: Iterable[object], *, priority: int = PendingEvent.INTERACTIVE) -> list[Result]:
@@ -72,7 +78,7 @@ def ingest(items: Iterable[object], *, priority: int = PendingEvent.INTERACTIVE)
         except Rejected as error:
             results.append(Result(given_id(item), "rejected", error.field, error.reason))
             continue
-        results.append(Result(envelope.id, "accepted"))
+        results.append(Result(envelope.id, "accepted", ignored=ignored_fields(item, types[envelope.type])))
         valid.append((position, envelope))
     for position, result in store(valid, priority):
         results[position] = result
@@ -89,6 +95,12 @@ def checked(item: object, types: dict[str, EventType]) -> Envelope:
         raise Rejected("type", f"is not known; {types_like(envelope.type, types)}")
     data = event_type.validate(envelope)
     return Envelope(envelope.id, envelope.source, envelope.type, data, envelope.subject, envelope.time)
+
+
+def ignored_fields(item: object, event_type: EventType) -> tuple[str, ...]:
+    """Where the data holds what its type has no field for, such as a name with a slip in it."""
+    unused = event_type.unused(item["data"]) if isinstance(item, dict) else []
+    return tuple(f"data.{name}" for name in unused if FIT_NAME.match(name))[:MAX_IGNORED]
 
 
 def types_like(name: str, types: dict[str, EventType]) -> str:

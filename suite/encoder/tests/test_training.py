@@ -166,6 +166,16 @@ def test_tasks_are_drawn_by_temperature(temperature, share):
     assert abs(plan.tasks.count(0) / len(plan) - share) < 0.02
 
 
+def test_a_task_of_half_the_weight_is_drawn_half_as_often():
+    even = TrainingConfig(epochs=40, batch_size=4, task_temperature=1)
+    assert abs(planned(replace(even, task_weights={"0": 0.5}), 500, 500).tasks.count(0) / 10_000 - 1 / 3) < 0.02
+
+
+def test_a_weight_of_a_task_that_is_not_there_is_named():
+    with pytest.raises(TrainingError, match="there is no task 'support.pair'; the tasks are 0, 1"):
+        planned(TrainingConfig(task_weights={"support.pair": 2.0}), 40, 60)
+
+
 def test_texts_are_tokenised_once_and_cut(tiny):
     texts = Texts(tiny.tokenizer, 6)
     (task,) = read_tasks([Given("a", "classification", ("x", "y"), [("tent", "x"), ("tent", "y")], [])], texts)

@@ -27,6 +27,7 @@ class TrainingConfig:
     accumulate: int = 1  # passes that make one step
     max_tokens: int = 128  # of a text; the rest is cut in training
     task_temperature: float = 2.0  # a task with n examples is drawn in proportion to n ** (1 / this)
+    task_weights: Mapping[str, float] = field(default_factory=dict)  # {task: so many times as often}; others 1
     # optimisation: AdamW, linear warm-up, linear decay to 0
     learning_rate: float = 2e-4  # of the body's last layer
     head_rate: float = 2e-3  # of the heads that are trained along and thrown away afterwards
@@ -66,6 +67,11 @@ class TrainingConfig:
             raise ConfigError("body must be a text: a folder or a name")
         if not isinstance(self.search, Mapping):
             raise ConfigError("search must be an object of fields, each with its range [low, high]")
+        if not isinstance(self.task_weights, Mapping):
+            raise ConfigError("task_weights must be an object of tasks, each with a number")
+        for task, weight in self.task_weights.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= 1_000:
+                raise ConfigError(f"task_weights: {task} must be a number above 0 and at most 1000")
         if not isinstance(self.is_embedding_trained, bool):
             raise ConfigError("is_embedding_trained must be true or false")
 

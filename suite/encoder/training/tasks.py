@@ -128,7 +128,7 @@ def example(given: Given, raw: Any, texts: Texts) -> Example:
 class Plan:
     """The batches of a run in order: `plan[n]` is (the task's number, positions of its training examples).
 
-    Tasks are drawn in proportion to n ** (1 / temperature) of their n examples. Each goes through its examples in turn,
+    Tasks are drawn in proportion to n ** (1 / temperature) of their n examples, times their weight. Each goes through its examples in turn,
     in an order of its own for every round, texts of about the same length together.
     """
 
@@ -136,7 +136,11 @@ class Plan:
         self.config = config
         self.lengths = [[max(texts.lengths(one.texts)) for one in task.train] for task in tasks]
         counts = np.array([len(task.train) for task in tasks], dtype=float)
-        shares = counts ** (1 / config.task_temperature)
+        names = [task.name for task in tasks]
+        if unknown := [name for name in config.task_weights if name not in names]:
+            raise TrainingError(f"task_weights: there is no task {unknown[0]!r}; the tasks are {', '.join(names)}")
+        weights = np.array([config.task_weights.get(name, 1.0) for name in names])
+        shares = weights * counts ** (1 / config.task_temperature)
         total = max(len(tasks), round(config.epochs * counts.sum() / config.batch_size))
         drawn = np.random.default_rng(config.seed).choice(len(tasks), size=total, p=shares / shares.sum())
         self.tasks = drawn.tolist()

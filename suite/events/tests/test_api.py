@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError
 from django.test import Client
 from django.utils import timezone
 
+from suite.domain import EventType, event_types
 from suite.events import api, auth, doorbell
 from suite.events.models import ApiKey, Event
 from suite.events.tests.conftest import READ, WRITTEN, Trial, note
@@ -42,6 +43,29 @@ def test_a_batch_is_answered_item_by_item(key: str) -> None:
     assert results[:2] == [{"id": "a", "status": "accepted"}, {"id": "a", "status": "duplicate"}]
     assert (results[2]["id"], results[2]["status"], results[2]["field"]) == ("b", "rejected", "type")
     assert WRITTEN in results[2]["reason"]
+
+
+def test_fields_that_a_type_does_not_have_are_named(key: str, monkeypatch: Any) -> None:
+    known = EventType(event_types()[READ].validate, schema={"properties": {"text": {}}})
+    monkeypatch.setitem(event_types(), READ, known)
+    data = {"text": "hello", "txet": "a slip", "a name that is no fit name": 1}
+    odd, plain = post(key, [note("a", type=READ, data=data), note("b", type=READ)]).json()["results"]
+    assert odd == {"id": "a", "status": "accepted", "ignored": ["data.txet"]}
+    assert plain == {"id": "b", "status": "accepted"}
+
+
+def test_a_type_that_takes_any_field_ignores_none(key: str, monkeypatch: Any) -> None:
+    known = EventType(event_types()[READ].validate, schema={"properties": {"text": {}}, "additionalProperties": {}})
+    monkeypatch.setitem(event_types(), READ, known)
+    (result,) = post(key, [note("a", type=READ, data={"text": "hello", "colour": "red"})]).json()["results"]
+    assert result == {"id": "a", "status": "accepted"}
+
+
+def test_a_method_that_is_not_taken_is_a_problem_like_others(key: str) -> None:
+    response = Client(HTTP_HOST="localhost").delete("/api/events", headers={"Authorization": f"Bearer {key}"})
+    status, detail = problem(response)
+    assert (status, response["Allow"]) == (405, detail.removeprefix("Use ").removesuffix("."))
+    assert "POST" in detail
 
 
 @pytest.mark.parametrize("content_type", [ONE, "application/json", "application/cloudevents+json; charset=utf-8"])

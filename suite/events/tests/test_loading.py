@@ -133,6 +133,7 @@ def test_a_wrong_name_or_file_is_told_before_anything_is_done(trial: Trial, note
         (("other", str(notes)), "formats: trial.notes"),
         (("trial.notes", str(notes)), "no such file"),
         (("trial.notes", str(tmp_path)), "is a folder"),
+        (("trial.notes", str(tmp_path), "--catalogue", "books"), "trial.notes has no catalogues; leave --catalogue"),
     ):
         with pytest.raises(CommandError, match=words):
             call_command("load", *arguments)

@@ -38,6 +38,7 @@ class Command(PlainCommand):
         parser.add_argument("name", nargs="?", help="without a name, the list is printed")
         parser.add_argument("options", nargs="*", metavar="key=value", help="passed to the benchmark")
         parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+        parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]  # --json before key=value, too
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = find_benchmarks()

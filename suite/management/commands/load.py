@@ -47,7 +47,7 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print the counts as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        loader = chosen_loader(options["name"], options["files"])
+        loader = chosen_loader(options["name"], options["files"], options["catalogue"])
         if options["write"]:
             self.write_plain(loader, options)
             return
@@ -142,11 +142,13 @@ class Command(PlainCommand):
                 self.stdout.write(f"  {number:>9,}  {title}: {reason}")
 
 
-def chosen_loader(name: str, files: list[Path]) -> Loader:
+def chosen_loader(name: str, files: list[Path], catalogue: str) -> Loader:
     """The loader of that name, with files or folders that are there. Raises `CommandError`."""
     loader = loaders().get(name)
     if loader is None:
         raise CommandError(f"there is no format {name!r}; formats: {', '.join(sorted(loaders())) or 'none'}")
+    if catalogue and not loader.has_catalogues:
+        raise CommandError(f"{name} has no catalogues; leave --catalogue out")
     for path in files:
         if not path.exists():
             raise CommandError(f"{path}: there is no such file")
