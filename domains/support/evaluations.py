@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from domains.support.learning.prior import auroc, build_weights, relevance_head
+from domains.support.plain_files import REQUIRED, fault_of_label, is_right_answer
 from domains.support.privacy import mask
 from domains.support.suggesting.features import ANSWER, NO_PAST, Candidate
 from domains.support.suggesting.ranker import Ranked, RelevanceHead, Weights, rank
@@ -30,7 +31,6 @@ from suite.releases.measures import RELEASE, mean, of_cases, of_head
 TAIL = 100  # candidates that are looked at after those that are ranked
 AT = (5, 10)
 BM25, VECTORS = Legs(text=1, vector=0), Legs(text=0, vector=1)
-RIGHT = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 Ranking = tuple[list[str], float]  # keys best first, and how sure the first one is
 
 
@@ -157,10 +157,9 @@ def evaluate_pairs(request: Request) -> Report:
     """Raises `EvaluationError` where no question has both a right and a wrong line."""
     bad: list[Problem] = []
     groups: dict[str, list[tuple[str, str, bool]]] = defaultdict(list)
-    for one in records(request.data, ("question_id", "question", "answer", "label"), bad):
-        label = RIGHT.get(str(one["label"]).lower())
-        if label is not None:
-            groups[str(one["question_id"])].append((mask(str(one["question"])), str(one["answer"]), label))
+    for one in records(request.data, REQUIRED["support.pairs"], bad, lambda one: fault_of_label(one["label"])):
+        pair = mask(str(one["question"])), str(one["answer"]), is_right_answer(one["label"])
+        groups[str(one["question_id"])].append(pair)
     kept = [lines for lines in groups.values() if any(line[2] for line in lines)]
     if not kept:
         raise EvaluationError(f"{request.data}: no question has a line with label 1{first_of(bad)}")
@@ -291,13 +290,17 @@ def linear_rival(train: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str
 
 
 # Reading --------------------------------------------------------------------------------------------------------
-def records(path: Path, fields: Sequence[str], bad: list[Problem]) -> Iterator[dict[str, Any]]:
-    """The records of a file that have all `fields`; the others go to `bad`."""
+def records(
+    path: Path, fields: Sequence[str], bad: list[Problem], fault_of: Callable[[dict[str, Any]], str] = lambda one: ""
+) -> Iterator[dict[str, Any]]:
+    """The records of a file that have all `fields` and no fault; the others go to `bad`."""
     for found in read_records(path):
         if isinstance(found, Problem):
             bad.append(found)
         elif missing := [name for name in fields if found[1].get(name) in (None, "")]:
             bad.append(Problem(found[0], f"has no {missing[0]}"))
+        elif fault := fault_of(found[1]):
+            bad.append(Problem(found[0], fault))
         else:
             yield found[1]
 

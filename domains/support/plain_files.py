@@ -20,6 +20,9 @@ from suite.formats import EventOfLine, FormatError, LoadOptions, Problem, Record
 SOURCE = "file"
 ANSWER_FIELDS = frozenset(("answer_id", "text", "title", "source", "language"))
 QUESTION_FIELDS = frozenset(("question_id", "text", "answer_ids"))
+REQUIRED = {"support.pairs": ("question_id", "question", "answer", "label"), "support.intents": ("text", "label")}
+OPTIONAL = {"answer_id"}  # of support.pairs
+RIGHT = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}  # label of support.pairs
 AT_ONCE = 500  # answers whose rows are looked at together
 MAX_FAQ_BYTES = 256 * 2**20
 Line = tuple[int, dict[str, Any]]
@@ -79,11 +82,42 @@ def read_training_file(format: str) -> Callable[[Path, LoadOptions], Iterator[Re
     """A format that is for training and measuring alone: it is checked, and nothing is stored."""
 
     def reading(path: Path, options: LoadOptions) -> Iterator[Record]:
+        reason = f"{format} is for `manage.py train --data {format}={path.name}` and `evaluate`; nothing to store"
         for found in read_records(path, options):
-            reason = f"{format} is for `manage.py train --data {format}={path.name}` and `evaluate`; nothing to store"
-            yield found if isinstance(found, Problem) else Skipped(reason)
+            if isinstance(found, Problem):
+                yield found
+                continue
+            number, record = found
+            for name in record.keys() - {*REQUIRED[format], *OPTIONAL}:
+                options.unknown_field(name)
+            fault = fault_of(record, REQUIRED[format])
+            if not fault and format == "support.pairs":
+                fault = fault_of_label(record["label"])
+            yield Problem(number, fault) if fault else Skipped(reason)
 
     return reading
+
+
+def fault_of(record: dict[str, Any], required: Sequence[str]) -> str:
+    """The first field that is not there or is no plain value; empty where all are."""
+    for name in required:
+        value = record.get(name)
+        if value is None or not str(value).strip():
+            return f"{name} is required"
+        if isinstance(value, list | dict):
+            return f"{name} must be a text or a number"
+    return ""
+
+
+def fault_of_label(value: object) -> str:
+    return "" if str(value).lower() in RIGHT else "label must be 1 (a right answer) or 0 (a wrong one)"
+
+
+def is_right_answer(value: object) -> bool:
+    """What the label of a pair says. Raises `ValueError` where it is none."""
+    if fault := fault_of_label(value):
+        raise ValueError(fault)
+    return RIGHT[str(value).lower()]
 
 
 def read_stackfaq(path: Path, options: LoadOptions) -> Iterator[Record]:

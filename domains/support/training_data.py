@@ -14,6 +14,7 @@ from functools import cache
 from domains.support.documents import is_sought
 from domains.support.learning.labels import labelled, not_labelled
 from domains.support.models import Answer, Feedback, Message, Suggestion
+from domains.support.plain_files import is_right_answer
 from domains.support.sample.files import sample_answers, sample_questions
 from suite.index.text import tokens
 from suite.releases.heads import Examples, LabelledText
@@ -57,7 +58,7 @@ def tasks(records: Mapping[str, Sequence[Record]]) -> list[TaskExamples]:
 
 def given_pairs(records: Iterable[Record]) -> Iterator[Labelled]:
     for one in records:
-        yield str(one["question"]), str(one["answer"]), str(one["label"]) in {"1", "1.0", "true", "True"}
+        yield str(one["question"]), str(one["answer"]), is_right_answer(one["label"])
 
 
 def judged_pairs(questions: Sequence[Record], answers: Sequence[Record]) -> Iterator[Labelled]:

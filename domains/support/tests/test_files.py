@@ -23,7 +23,7 @@ from suite.domain import event_types
 from suite.encoder.heads import HeadMissing
 from suite.events.ingestion import ingest
 from suite.events.loading import Load
-from suite.formats import LoadOptions
+from suite.formats import LoadOptions, Skipped
 from suite.releases.evaluation import EvaluationError, Request
 
 
@@ -137,6 +137,24 @@ def test_tasks_of_each_format() -> None:
         ("support.intents", "classification", "intent"),
     ]
     assert tasks({}) == []
+
+
+def test_lines_that_only_training_reads_are_checked(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "pairs.jsonl",
+        {"question_id": "1", "question": "Where?", "answer": "Here.", "label": 1, "answer_id": "a", "colour": "red"},
+        {"question_id": "1", "question": "Where?", "answer": " ", "label": 0},
+        {"question_id": "1", "question": "Where?", "answer": ["There."], "label": 0},
+        {"question_id": "1", "question": "Where?", "answer": "There.", "label": "maybe"},
+    )
+    options = LoadOptions()
+    fine, *bad = LOADERS["support.pairs"].read(path, options)
+    assert isinstance(fine, Skipped) and options.unknown_fields == {"colour": 1}
+    assert [(one.line, one.reason) for one in bad] == [
+        (2, "answer is required"),
+        (3, "answer must be a text or a number"),
+        (4, "label must be 1 (a right answer) or 0 (a wrong one)"),
+    ]
 
 
 # Measuring ------------------------------------------------------------------------------------------------------

@@ -172,7 +172,7 @@ def test_a_task_of_half_the_weight_is_drawn_half_as_often():
 
 
 def test_a_weight_of_a_task_that_is_not_there_is_named():
-    with pytest.raises(TrainingError, match="there is no task 'support.pair'; the tasks are 0, 1"):
+    with pytest.raises(TrainingError, match=r"there is no task 'support\.pair'; the tasks are 0, 1"):
         planned(TrainingConfig(task_weights={"support.pair": 2.0}), 40, 60)
 
 

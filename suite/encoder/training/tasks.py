@@ -128,8 +128,8 @@ def example(given: Given, raw: Any, texts: Texts) -> Example:
 class Plan:
     """The batches of a run in order: `plan[n]` is (the task's number, positions of its training examples).
 
-    Tasks are drawn in proportion to n ** (1 / temperature) of their n examples, times their weight. Each goes through its examples in turn,
-    in an order of its own for every round, texts of about the same length together.
+    Tasks are drawn in proportion to n ** (1 / temperature) of their n examples, times their weight. Each goes
+    through its examples in turn, in an order of its own for every round, texts of about the same length together.
     """
 
     def __init__(self, tasks: Sequence[Task], texts: Texts, config: TrainingConfig) -> None:
