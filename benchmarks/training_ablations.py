@@ -45,7 +45,7 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """{"table": in Markdown, "rows": {name: `Row`}}."""
     with tempfile.TemporaryDirectory() as scratch, clear_errors():
-        runs = variants(configured(config, fields), things.split(","))
+        runs = variants(configured(config, fields, only), things.split(","))
         public = prepared(Path(output or scratch), data, only, movielens)
         place = public.folder / ROWS
         rows: dict[str, Row] = json.loads(place.read_text()) if place.exists() else {}

@@ -49,9 +49,7 @@ def run(
 ) -> dict[str, Any]:
     """{"frozen": {measure: {metric: value}, "seconds": of training}, "trained": the same}."""
     with tempfile.TemporaryDirectory() as scratch, clear_errors():
-        recipe = configured(config, fields)
-        if only:  # the weights are of tasks that may not be there
-            recipe = replace(recipe, task_weights={})
+        recipe = configured(config, fields, only)
         public = prepared(Path(output or scratch), data, only, movielens)
         answer: dict[str, Any] = {}
         for name, used in (("frozen", TrainingConfig(epochs=0)), ("trained", recipe)):
@@ -60,9 +58,10 @@ def run(
         return answer
 
 
-def configured(config: str, fields: Mapping[str, Any]) -> TrainingConfig:
+def configured(config: str, fields: Mapping[str, Any], only: str) -> TrainingConfig:
     """Of a file, with these fields changed. Raises `ConfigError`."""
-    return TrainingConfig.from_mapping(fields, read_config(Path(config)) if config else None)
+    recipe = TrainingConfig.from_mapping(fields, read_config(Path(config)) if config else None)
+    return replace(recipe, task_weights={}) if only else recipe  # weights are of tasks that may not be there
 
 
 def prepared(folder: Path, data: str, only: str, movielens: str) -> PublicData:
