@@ -102,13 +102,18 @@ def is_replaceable(folder: Path) -> bool:
 
 
 class ProgressTeller:
-    """A line of progress now and then, and one where a run goes on."""
+    """A line of progress now and then, one where a run goes on, and one for every look at the validation examples."""
 
     def __init__(self, teller: Teller) -> None:
         self.teller = teller
         self.told_at = float("-inf")
+        self.told = 0  # evaluations
 
     def report(self, progress: Progress) -> None:
+        for one in progress.evaluations[self.told :]:
+            metrics = ", ".join(f"{name} {value:.3f}" for name, value in one["metrics"].items())
+            self.teller.say(f"Validation after {one['batch']:,} batches: mean {one['mean']:.3f}; {metrics}")
+        self.told = len(progress.evaluations)
         if time.monotonic() - self.told_at < TELL_SECONDS:
             return
         self.told_at = time.monotonic()
