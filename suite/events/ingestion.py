@@ -133,6 +133,8 @@ def store(envelopes: Sequence[tuple[int, Envelope]], priority: int) -> list[tupl
     except Exception as error:  # the database's and the domains' ways to refuse a value are many
         if len(envelopes) == 1:
             (position, envelope), reason = envelopes[0], type(error).__name__
+            if known_names([envelope]):  # somebody else sent it in the same moment
+                return [(position, Result(envelope.id, "duplicate"))]
             log.warning("an event of type %s could not be stored: %s", envelope.type, reason)
             return [(position, Result(envelope.id, "rejected", "data", f"cannot be stored ({reason})"))]
     middle = len(envelopes) // 2
@@ -140,8 +142,11 @@ def store(envelopes: Sequence[tuple[int, Envelope]], priority: int) -> list[tupl
 
 
 def write(envelopes: Sequence[tuple[int, Envelope]], priority: int) -> list[tuple[int, Envelope]]:
-    """Write what is new, in the caller's transaction; returns the duplicates."""
-    keep_order()
+    """Write what is new, in the caller's transaction; returns the duplicates.
+
+    What is known is looked up before others have to wait. What another writer stores between that and the insertion
+    breaks a unique constraint; then `store` comes again and finds it known.
+    """
     known = known_names([envelope for _, envelope in envelopes])
     duplicates, fresh = [], []
     now = timezone.now()
@@ -192,7 +197,9 @@ def as_row(envelope: Envelope, now: datetime) -> Event:
 
 
 def insert_events(events: Sequence[Event]) -> None:
-    """Insert new events in this order, and give each its id. The caller holds the order (`keep_order`)."""
+    """Insert new events in this order, and give each its id; from here to the end of the transaction others wait."""
+    texts = [json.dumps(event.data, ensure_ascii=False) for event in events]
+    keep_order()
     for event, sequence in zip(events, next_ids(Event, len(events)), strict=True):
         event.pk = sequence
     insert(
@@ -206,10 +213,10 @@ def insert_events(events: Sequence[Event]) -> None:
                 e.type,
                 e.subject,
                 e.time,
-                json.dumps(e.data, ensure_ascii=False),
+                text,
                 e.received_at,
             )
-            for e in events
+            for e, text in zip(events, texts, strict=True)
         ],
     )
 

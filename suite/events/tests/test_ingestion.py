@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import DatabaseError, transaction
 
-from suite.events import doorbell
+from suite.events import doorbell, ingestion
 from suite.events.ingestion import BacklogFull, ingest
 from suite.events.models import Event, PendingEvent
 from suite.events.tests.conftest import READ, Trial, note
@@ -32,6 +34,23 @@ def test_a_name_is_taken_once_within_a_batch_and_across_batches(trial: Trial) ->
     assert statuses([note("b"), note("a", "third")]) == ["accepted", "duplicate"]
     assert Event.objects.get(source="test", event_id="a").data == {"text": "first"}
     assert trial.recorded == ["a", "a", "b"]
+
+
+@pytest.mark.parametrize("names", ["a", "ab", "abc"])
+def test_what_another_writer_stored_after_the_look_up_is_a_duplicate(
+    trial: Trial, monkeypatch: Any, names: str
+) -> None:
+    assert statuses([note("a")]) == ["accepted"]
+    look_up, looks = ingestion.known_names, []
+
+    def blind_at_first(envelopes: Any) -> set[tuple[str, str]]:
+        looks.append(len(envelopes))
+        return look_up(envelopes) if len(looks) > 1 else set()
+
+    monkeypatch.setattr(ingestion, "known_names", blind_at_first)
+    assert statuses([note(name) for name in names]) == ["duplicate", *["accepted"] * (len(names) - 1)]
+    assert len(looks) > 1
+    assert sorted(trial.recorded) == sorted(names)
 
 
 def test_one_bad_item_does_not_sink_the_others(trial: Trial) -> None:
