@@ -238,6 +238,19 @@ def test_items_learn_beside_their_texts_what_makes_them_wanted(tiny, tmp_path):
     assert not Run(tiny, [next_task()], QUICK, RunFolder(tmp_path / "none", "d")).heads.layers
 
 
+def test_texts_that_are_compared_stay_where_they_were_and_others_may_move(tiny, tmp_path):
+    far = {}
+    for retention in (0.0, 30.0):
+        config = replace(QUICK, epochs=12, learning_rate=1e-2, is_embedding_trained=True, retention=retention)
+        tuned, _ = fine_tune(tiny, every_task(), config, RunFolder(tmp_path / f"{retention}", "d"), silent)
+        for kind, texts in (("compared", [one[0] for one in contrastive_task().train]),
+                            ("classified", [one[0] for one in mood_task().train])):  # fmt: skip
+            cosines = (tuned.embed(texts) * tiny.embed(texts)).sum(axis=1)
+            far[kind, retention] = 1 - cosines.mean()
+    assert far["compared", 30.0] < far["compared", 0.0] / 3
+    assert far["classified", 30.0] > 2 * far["compared", 30.0]
+
+
 def test_mined_negatives_are_near_but_no_answers():
     angles = torch.tensor([0.0, 0.1, 0.2, 0.45, 1.0, 3.0])  # texts on a circle
     vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
@@ -281,10 +294,9 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize(("accumulate", "item_residual"), [(1, 1.0), (2, 0.0)])
-def test_a_run_that_was_broken_off_ends_where_it_would_have(tiny, tmp_path, accumulate, item_residual):
-    config = replace(QUICK, checkpoint_seconds=0.0, precision="float32", accumulate=accumulate,
-                     item_residual=item_residual)  # fmt: skip
+@pytest.mark.parametrize("more", [{"item_residual": 1.0}, {"accumulate": 2}, {"retention": 1.0}])
+def test_a_run_that_was_broken_off_ends_where_it_would_have(tiny, tmp_path, more):
+    config = replace(QUICK, checkpoint_seconds=0.0, precision="float32", **more)
     whole, _ = fine_tune(tiny, every_task(), config, RunFolder(tmp_path / "whole", "d"), silent)
 
     folder = RunFolder(tmp_path / "broken", "d")

@@ -21,13 +21,14 @@ import torch
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from suite.encoder.heads import CLASSIFICATION
 from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
 from suite.encoder.training.body import freeze, rates, with_adapters, with_dropout
 from suite.encoder.training.config import TrainingConfig
-from suite.encoder.training.losses import Heads, loss_of
+from suite.encoder.training.losses import Heads, Retained, loss_of
 from suite.encoder.training.mining import with_hard_negatives
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import Given, Plan, Texts, TrainingError, read_tasks
+from suite.encoder.training.tasks import Example, Given, Plan, Texts, TrainingError, read_tasks
 from suite.encoder.training.validation import measure
 
 PASS_TOKENS = 4_096  # padded tokens of one pass through the body; a batch with more takes several
@@ -106,6 +107,7 @@ class Run:
         self.is_narrow = config.precision == "bfloat16" or (
             config.precision == "auto" and multiplies_bfloat16(self.device)
         )
+        self.retained = Retained(self.tasks, self.embed) if config.retention else None  # before anything is learned
         if config.hard_negatives:
             self.tasks = with_hard_negatives(self.tasks, self.embed, config.hard_negatives)
         self.plan = Plan(self.tasks, self.texts, config)
@@ -185,16 +187,25 @@ class Run:
         row = {text: place for place, text in enumerate(texts)}
         embedded: list[torch.Tensor] = []
         vectors = self.vectors(texts, embedded)
-        loss = loss_of(which, task, batch, vectors, row.__getitem__, self.heads, self.config)
+        loss = self.loss(which, batch, texts, vectors, row)
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss of {task.name} is not a number any more; use a lower learning_rate")
         (loss / self.config.accumulate).backward()
         if self.config.adversarial:
             pushed = [perturbation(one, self.config.adversarial) for one in embedded]
             vectors = self.vectors(texts, [], pushed)
-            again = loss_of(which, task, batch, vectors, row.__getitem__, self.heads, self.config)
+            again = self.loss(which, batch, texts, vectors, row)
             (again / self.config.accumulate).backward()
         return float(loss.detach())
+
+    def loss(
+        self, which: int, batch: Sequence[Example], texts: Sequence[int], vectors: torch.Tensor, row: Mapping[int, int]
+    ) -> torch.Tensor:
+        task = self.tasks[which]
+        loss = loss_of(which, task, batch, vectors, row.__getitem__, self.heads, self.config)
+        if self.retained is not None and task.kind != CLASSIFICATION:
+            loss = loss + self.config.retention * self.retained.distance(texts, vectors)
+        return loss
 
     def step(self) -> None:
         share, warm_up = self.share(), self.config.warm_up

@@ -62,6 +62,25 @@ class Residuals(torch.nn.Module):
         return self.vectors[[self.places[item] for item in items]]
 
 
+class Retained:
+    """The vectors that texts had before training, of the tasks that compare texts.
+
+    Few texts are compared in training and many afterwards; what the body knew of all of them is kept where it stays
+    near those vectors. After Li & Hoiem, Learning without Forgetting, 2016.
+    """
+
+    def __init__(self, tasks: Sequence[Task], embed: Callable[[Sequence[int]], torch.Tensor]) -> None:
+        compared = (one for task in tasks if task.kind != CLASSIFICATION for one in task.train)
+        texts = list(dict.fromkeys(text for one in compared for text in one.texts))
+        self.rows = {text: row for row, text in enumerate(texts)}
+        self.vectors = embed(texts).half() if texts else torch.empty(0)  # (t, d)
+
+    def distance(self, texts: Sequence[int], vectors: torch.Tensor) -> torch.Tensor:
+        """The mean of 1 - cosine between the vectors of texts, (t, d), and what they were."""
+        before = self.vectors[[self.rows[text] for text in texts]].to(vectors.dtype)
+        return (1 - (before * vectors).sum(dim=1)).mean()
+
+
 def loss_of(
     number: int, task: Task, batch: Sequence[Example], vectors: torch.Tensor, row: Row, heads: Heads,
     config: TrainingConfig,
