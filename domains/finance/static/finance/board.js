@@ -14,9 +14,19 @@ function series(force) {
   draw(canvas, drawing, (from, to) => window.htmx.ajax("GET", `${drawing.stories_at}&from=${from}&to=${to}`, { target: "#drawer", source: "#chart" }));
 }
 
-// Rows that came after the first one shown wait: the list never jumps under somebody who reads it.
+// Rows that came after the first one shown wait: the list never jumps under somebody who reads it. Who asks for them asks
+// the panel itself: the button may be gone by the time that a fetch under way is over.
+let isNewestWanted = false;
+document.body.addEventListener("click", (event) => {
+  if (!event.target.closest("#feed .pill button")) return;
+  isNewestWanted = true;
+  document.querySelector("#feed").dispatchEvent(new CustomEvent("refresh"));
+});
+document.body.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target.id === "feed" && !document.querySelector("#feed .pill")) isNewestWanted = false;
+});
 document.body.addEventListener("htmx:configRequest", (event) => {
-  if (event.detail.elt.id !== "feed") return;
+  if (event.detail.elt.id !== "feed" || isNewestWanted) return;
   event.detail.parameters.upto = document.querySelector("#feed-rows")?.dataset.upto ?? "";
   event.detail.parameters.rows = document.querySelectorAll("#feed-rows > .story").length; // older ones that were fetched stay
 });
