@@ -13,7 +13,7 @@ from suite.domain import event_types
 from suite.events import doorbell
 from suite.events.decoding import TooManyItems, Unreadable, decode
 from suite.events.envelope import Envelope
-from suite.events.ingestion import Result, as_row, ingest, insert_events, keep_order, mark
+from suite.events.ingestion import Result, as_row, ingest, insert_events, mark
 from suite.events.models import DeadLetter, Event, PendingEvent
 
 REPLAY_AT_ONCE = 2_000
@@ -28,7 +28,6 @@ def record_events(envelopes: Sequence[Envelope]) -> None:
     if not envelopes:
         return
     with transaction.atomic():
-        keep_order()
         now = timezone.now()
         events = [as_row(envelope, now) for envelope in envelopes]
         insert_events(events)
