@@ -8,8 +8,8 @@ from django.db.models import QuerySet
 from django.urls import reverse
 
 from domains.finance.models import Score
+from suite.encoder.marking import mark_entity
 from suite.releases.decisions import Decision, LiveDecisions
-from suite.releases.training_data import mark_entity
 
 
 def scores() -> QuerySet[Score]:

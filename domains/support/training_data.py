@@ -35,6 +35,7 @@ NONE = "__none__"  # the intent of a question that is out of scope
 SEED = 5
 NEGATIVES = 3  # wrong answers a question: half of them the ones that share most words
 SAMPLE_HELD_OUT = 0.4  # a head that is fitted on little must be measured on more
+CONTRASTED = 1  # wrong answers that go with a right one; the others of its batch, and mined ones, are wrong, too
 Labelled = tuple[str, str, bool]  # question, answer, is it right
 
 
@@ -121,12 +122,16 @@ def examples(pairs: Iterable[Labelled]) -> list[LabelledText]:
 
 
 def contrasts(pairs: Iterable[Labelled]) -> list[tuple[str, str, tuple[str, ...]]]:
-    """(question, right answer, wrong answers)."""
+    """(question, right answer, wrong answers that share most with it)."""
     right: dict[str, list[str]] = defaultdict(list)
     wrong: dict[str, list[str]] = defaultdict(list)
     for question, answer, is_right in pairs:
         (right if is_right else wrong)[question].append(answer)
-    return [(question, answer, tuple(wrong[question])) for question, answers in right.items() for answer in answers]
+    return [
+        (question, answer, tuple(wrong[question][:CONTRASTED]))
+        for question, answers in right.items()
+        for answer in answers
+    ]
 
 
 def split_texts(texts: Iterable[tuple[str, str]], share: float = 0.1) -> tuple[list[LabelledText], list[LabelledText]]:

@@ -4,7 +4,7 @@
     model.safetensors   the body's weights
     tokenizer.json      the tokenizer, as it came
     heads.safetensors   weight and bias of every head
-    encoder.json        pooling, heads (labels in class order, temperature), metrics, fingerprint
+    encoder.json        pooling, heads (labels in class order, temperature, spread), metrics, fingerprint
 
 The fingerprint is a SHA-256 over all of that but the metrics, so it changes exactly when a vector or a probability
 could. It is verified when a checkpoint is read. A folder appears whole or not at all: it is written beside its place
@@ -171,7 +171,8 @@ def fingerprint_of(config: str, tokenizer: str, weights: str, pooling: Pooling, 
 
 
 def describe(head: Head) -> dict[str, Any]:
-    return asdict(head.spec) | {"labels": list(head.spec.labels), "temperature": head.temperature}
+    spread = {"spread": head.spread} if head.spread else {}  # left out where it is 0, as in older checkpoints
+    return asdict(head.spec) | {"labels": list(head.spec.labels), "temperature": head.temperature} | spread
 
 
 def head_arrays(heads: Iterable[Head]) -> dict[str, Any]:
@@ -206,7 +207,7 @@ def parse(folder: Path, stored: Mapping[str, Any]) -> Manifest:
     for entry in stored["heads"]:
         spec = HeadSpec(entry["name"], entry["kind"], tuple(entry["labels"]), entry["primary_metric"])
         weight, bias = arrays[f"{spec.name}.weight"], arrays[f"{spec.name}.bias"]
-        heads[spec.name] = Head(spec, weight, bias, float(entry["temperature"]))
+        heads[spec.name] = Head(spec, weight, bias, float(entry["temperature"]), float(entry.get("spread", 0.0)))
     return Manifest(
         body=str(stored["body"]),
         dimensions=int(stored["dimensions"]),

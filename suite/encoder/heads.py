@@ -1,11 +1,12 @@
 """Heads: from unit vectors to calibrated probabilities. No torch in here.
 
-A head is a linear layer on features of the vectors, and a temperature. It is fitted by regularised logistic regression
-on the vectors as they are; the strength of the regularisation and the temperature are chosen on one half of the
+A head is a linear layer on features of the vectors, and a temperature that may fall or rise with how far the classes'
+logits are apart. It is fitted by regularised logistic regression
+on the vectors as they are; the strength of the regularisation and the calibration are chosen on one half of the
 validation examples, which the head is then fitted on, too. The other half is for measuring, and nothing else: a hash of
 the text says which half it belongs to, so what one release is measured on no other has seen.
 
-A few dozen examples choose a temperature by chance, and measure calibration hardly at all: 15 bins of three examples
+A few dozen examples choose a calibration by chance, and measure calibration hardly at all: 15 bins of three examples
 each are off by .2 whatever the head says. So where examples are few and say what they tell of, both are done by
 cross-validation.
 """
@@ -18,18 +19,21 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from suite.encoder.marking import without_mark
 from suite.encoder.metrics import METRICS, evaluate, negative_log_likelihood
 
 CLASSIFICATION, PAIR = "classification", "pair"
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # inverse of the L2 penalty, on standardised features
+STRENGTHS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # inverse of the L2 penalty, on standardised features
 TOLERANCE = 1e-3  # of the gradient: ten times finer takes three times as long and moves no metric
 RARE = 0.5  # for macro F1: a class with a quarter of the examples of another gets twice the weight an example
 TEMPERATURES = (0.05, 20.0)
+SPREADS = (-0.5, 2.0)
+SPREAD_PULL = 2.0  # on the square of a head's spread, in nats of all the examples that it is chosen on
 PSEUDO_WEIGHT = 0.3  # of a training example that a release labelled, where one that a person labelled has 1
 FOLDS = 5
 
@@ -77,6 +81,7 @@ class Head:
     weight: np.ndarray  # (k, f) float32
     bias: np.ndarray  # (k,) float32
     temperature: float = 1.0
+    spread: float = 0.0  # 0: one temperature for all; above: who is sure is surer, who is in doubt more in doubt
 
     def __post_init__(self) -> None:
         classes = len(self.spec.labels)
@@ -91,7 +96,23 @@ class Head:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, float32 (n, k), of features (n, f)."""
-        return softmax(self.logits(features) / self.temperature, axis=1).astype(np.float32)
+        return softmax(self.scaled(self.logits(features)), axis=1).astype(np.float32)
+
+    def scaled(self, logits: np.ndarray) -> np.ndarray:
+        """Logits (n, k) as they are calibrated; the order of the classes stays."""
+        scaled = (logits - logits.mean(axis=1, keepdims=True)) / self.temperature
+        return scaled * size_of(scaled) ** self.spread if self.spread else scaled
+
+    def before_scaling(self, probabilities: np.ndarray) -> np.ndarray:
+        """The probabilities (n, k) that calibrated ones were before."""
+        scaled = np.log(np.clip(probabilities, 1e-30, None))
+        scaled = scaled - scaled.mean(axis=1, keepdims=True)
+        return softmax(self.temperature * scaled * size_of(scaled) ** -(self.spread / (1 + self.spread)), axis=1)
+
+
+def size_of(logits: np.ndarray) -> np.ndarray:
+    """How far the logits of each row are apart: (n, k) with mean 0 -> (n, 1), never 0."""
+    return np.sqrt(np.square(logits).mean(axis=1, keepdims=True)).clip(min=1e-6)
 
 
 class Embedder(Protocol):
@@ -126,7 +147,6 @@ def fit_head(
     cross-validated, and the metrics are of all examples, each judged by a head that saw none of its origin. It is for
     few examples, without pseudo-labelled ones.
 
-    Temperature scaling after Guo et al., On Calibration of Modern Neural Networks, 2017.
     """
     y_train = class_indices(spec, train, "training")
     y_held = class_indices(spec, validation, "validation")
@@ -145,8 +165,8 @@ def fit_head(
     has_origins = bool(origins) and not pseudo_labelled
     folds = folds_of(np.array(origins)[[*range(len(train)), *(len(train) + chosen)]]) if has_origins else np.array([])
     if can_fold(folds, y_known, len(spec.labels)):
-        strength, temperature, judged = cross_validate(spec, x_known, y_known, folds)
-        final = replace(next(path(spec, x_known, y_known, all_weights, [strength]))[1], temperature=temperature)
+        strength, scale, judged = cross_validate(spec, x_known, y_known, folds)
+        final = calibrated_as(next(path(spec, x_known, y_known, all_weights, [strength]))[1], scale)
         probabilities = np.vstack([judged, final.probabilities(x_held[measured])])
         metrics = evaluate(probabilities, np.concatenate([y_known, y_held[measured]]))
         return final, metrics | {"train": float(len(y_known)), "validation": float(len(probabilities))}
@@ -159,13 +179,14 @@ def fit_head(
         head, strength, least = candidate, tried, loss
     assert head is not None
     _, final = next(path(spec, x_known, y_known, all_weights, [strength]))
-    final = replace(final, temperature=head.temperature)
+    final = calibrated_as(final, head)
     metrics = evaluate(final.probabilities(x_held[measured]), y_held[measured])
     return final, metrics | {"train": float(len(y_known)), "validation": float(len(measured))}
 
 
-def cross_validate(spec: HeadSpec, x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """(strength, temperature, probabilities (n, k)): each example is judged by what was fitted without its fold."""
+def cross_validate(spec: HeadSpec, x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> tuple[float, Head, np.ndarray]:
+    """(strength, a head calibrated so, probabilities (n, k)): each example is judged by what was fitted without its
+    fold."""
     as_it_is = Head(spec, np.eye(len(spec.labels), dtype=np.float32), np.zeros(len(spec.labels), dtype=np.float32))
     others = [folds != fold for fold in range(FOLDS)]
     paths = [path(spec, x[kept], y[kept], np.ones(kept.sum()), STRENGTHS) for kept in others]
@@ -182,7 +203,7 @@ def cross_validate(spec: HeadSpec, x: np.ndarray, y: np.ndarray, folds: np.ndarr
     judged = np.empty_like(logits)
     for kept in others:
         judged[~kept] = calibrate(as_it_is, logits[kept], y[kept]).probabilities(logits[~kept])
-    return strength, calibrate(as_it_is, logits, y).temperature, judged
+    return strength, calibrate(as_it_is, logits, y), judged
 
 
 def folds_of(origins: np.ndarray) -> np.ndarray:
@@ -216,8 +237,10 @@ def class_indices(spec: HeadSpec, examples: Sequence[Example], which: str) -> np
 
 
 def halves(inputs: Sequence[str | Pair]) -> tuple[np.ndarray, np.ndarray]:
-    """Positions to choose on and positions to measure on, disjoint and both not empty, by a hash of each input."""
-    digests = [hashlib.sha256(repr(one).encode("utf-8", "replace")).digest()[0] for one in inputs]
+    """Positions to choose on and positions to measure on, disjoint and both not empty, by a hash of what each input
+    is about: a text with each of its names, or a question with each of its answers, is on one side."""
+    about = (without_mark(one) if isinstance(one, str) else one[0] for one in inputs)
+    digests = [hashlib.sha256(repr(one).encode("utf-8", "replace")).digest()[0] for one in about]
     is_chosen = np.array(digests) % 2 == 0
     if is_chosen.all() or not is_chosen.any():  # very few
         is_chosen = np.arange(len(inputs)) % 2 == 0
@@ -249,13 +272,28 @@ def class_weights(spec: HeadSpec, labels: np.ndarray, weights: np.ndarray) -> np
 
 
 def calibrate(head: Head, features: np.ndarray, labels: np.ndarray) -> Head:
-    """The same head with the temperature that makes `labels` most likely."""
+    """The same head with the temperature, and for classes the spread, that make `labels` most likely.
+
+    Temperature scaling after Guo et al., On Calibration of Modern Neural Networks, 2017; one that depends on the logits
+    after Tomani et al., Parameterized Temperature Scaling, 2022. A pair's odds stay linear in its features, since
+    rankers take them as they are.
+    """
     logits = head.logits(features)
     rows = np.arange(len(labels))
 
-    def loss(log_temperature: float) -> float:
-        return float(-log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean())
+    def loss(log_temperature: float, spread: float = 0.0) -> float:
+        tried = replace(head, temperature=float(np.exp(log_temperature)), spread=spread)
+        return float(-log_softmax(tried.scaled(logits), axis=1)[rows, labels].mean())
 
     bounds = tuple(np.log(TEMPERATURES))
-    temperature = float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
-    return replace(head, temperature=round(temperature, 6))
+    best, spread = float(minimize_scalar(loss, bounds=bounds, method="bounded").x), 0.0
+    if head.spec.kind == CLASSIFICATION:
+        pull = SPREAD_PULL / len(labels)
+        found = minimize(lambda both: loss(*both) + pull * both[1] ** 2, [best, 0.0], method="Nelder-Mead",
+                         bounds=[bounds, SPREADS])  # fmt: skip
+        best, spread = (float(value) for value in found.x)
+    return replace(head, temperature=round(float(np.exp(best)), 6), spread=round(spread, 6))
+
+
+def calibrated_as(head: Head, other: Head) -> Head:
+    return replace(head, temperature=other.temperature, spread=other.spread)

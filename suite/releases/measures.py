@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from suite.encoder.heads import Head
 from suite.encoder.metrics import confusion, ece, reliability
@@ -81,8 +80,7 @@ def plain(value: float) -> float | None:
 def of_head(head: Head, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """{"labels", "confusion" (true class by predicted one), "reliability" and "ece", each before and after temperature
     scaling} of calibrated probabilities (n, k) and true classes (n,). Plain data."""
-    unscaled = softmax(head.temperature * np.log(np.clip(probabilities, 1e-30, None)), axis=1)
-    stages = {"before": unscaled, "after": probabilities}
+    stages = {"before": head.before_scaling(probabilities), "after": probabilities}
     return {
         "labels": list(head.spec.labels),
         "confusion": confusion(probabilities, labels).tolist(),

@@ -15,13 +15,14 @@ from typing import Any
 
 from django.conf import settings
 
+from suite.encoder.marking import without_mark
 from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
 from suite.releases import runtime, selectors
 from suite.releases.building import fit_heads
 from suite.releases.snapshot import Snapshot, labelling
 from suite.releases.training import head_plans
-from suite.releases.training_data import CLASSIFICATION, Labelling, TaskExamples, is_held_out, without_mark
+from suite.releases.training_data import CLASSIFICATION, Labelling, TaskExamples, is_held_out
 
 MOST_SCORED = 20_000  # newest texts of a task; some minutes on two cores
 AT_ONCE = 512  # texts scored together

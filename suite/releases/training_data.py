@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from suite.encoder.marking import mark_entity
+
 CLASSIFICATION, PAIR, CONTRASTIVE, NEXT_ITEM = "classification", "pair", "contrastive", "next-item"
 KINDS = (CLASSIFICATION, PAIR, CONTRASTIVE, NEXT_ITEM)
 HELD_OUT = 0.1  # share of the texts that are for validation
@@ -87,19 +89,3 @@ def is_held_out(text: str, share: float = HELD_OUT) -> bool:
     """Whether a text (or the name of a whole question or person) is for validation: the same answer every time."""
     digest = hashlib.sha256(f"validation {text}".encode("utf-8", "replace")).digest()  # no split of others is like it
     return int.from_bytes(digest[:4]) < share * 2**32
-
-
-def mark_entity(text: str, entity: str) -> str:
-    """The text with one of the names in it marked, for heads that judge a name and not the whole text.
-
-    The name stands before the text, too: after Sun, Huang & Qiu, Utilizing BERT for Aspect-Based Sentiment Analysis via
-    Constructing Auxiliary Sentence, 2019. Without an entity the text is left as it is.
-    """
-    return f"{entity} | {text.replace(entity, f'[ {entity} ]')}" if entity else text
-
-
-def without_mark(text: str) -> str:
-    """The text that `mark_entity` was given."""
-    entity, separator, marked = text.partition(" | ")
-    mark = f"[ {entity} ]"
-    return marked.replace(mark, entity) if separator and mark in marked else text

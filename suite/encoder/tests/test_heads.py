@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from suite.encoder.fake import FakeEncoder
 from suite.encoder.heads import Head, HeadError, HeadMissing, HeadSpec, calibrate, fit_head, halves
+from suite.encoder.marking import mark_entity
 from suite.encoder.metrics import ece, negative_log_likelihood
 
 SPEC = HeadSpec("mood", "classification", ("bad", "fine", "good"), "macro_f1")
@@ -75,6 +78,36 @@ def test_calibration_makes_the_labels_likelier():
     before, after = sure.probabilities(features), calm.probabilities(features)
     assert negative_log_likelihood(after, labels) < negative_log_likelihood(before, labels)
     assert ece(after, labels) < 0.05 < 0.2 < ece(before, labels)
+
+
+def test_calibration_tells_those_who_are_sure_from_those_in_doubt():
+    """Where the true odds grow faster than the logits, no single temperature fits both ends."""
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(4_000, 3)).astype(np.float32)
+    features -= features.mean(axis=1, keepdims=True)
+    odds = features * 2 * np.sqrt(np.square(features).mean(axis=1, keepdims=True))
+    labels = np.array([rng.choice(3, p=np.exp(row) / np.exp(row).sum()) for row in odds])
+    plain = Head(SPEC, np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
+    fitted = calibrate(plain, features, labels)
+    assert 0.6 < fitted.spread < 1.4
+    probabilities = fitted.probabilities(features)
+    assert (probabilities.argmax(axis=1) == features.argmax(axis=1)).all()
+    best_single = min(
+        negative_log_likelihood(replace(plain, temperature=t).probabilities(features), labels)
+        for t in np.geomspace(0.1, 4, 50)
+    )
+    assert negative_log_likelihood(probabilities, labels) < best_single - 0.005
+    assert np.allclose(fitted.before_scaling(probabilities), plain.probabilities(features), atol=1e-4)
+
+
+def test_one_text_with_its_names_is_on_one_side():
+    texts = [f"A and B report {number}" for number in range(200)]
+    marked = [mark_entity(text, name) for text in texts for name in ("", "A", "B")]
+    sides = [{place // 3 for place in half} for half in halves(marked)]
+    assert len(sides[0]) + len(sides[1]) == 200 and not sides[0] & sides[1]
+    pairs = [(f"question {number}", f"answer {place}") for number in range(100) for place in range(4)]
+    sides = [{place // 4 for place in half} for half in halves(pairs)]
+    assert len(sides[0]) + len(sides[1]) == 100
 
 
 def test_what_is_measured_on_does_not_depend_on_what_else_there_is():

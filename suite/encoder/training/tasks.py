@@ -95,7 +95,7 @@ def read_tasks(given: Iterable[Given], texts: Texts) -> list[Task]:
         train, validation = ([example(one, raw, texts) for raw in side] for side in (one.train, one.validation))
         train += [replace(example(one, raw, texts), weight=PSEUDO_WEIGHT) for raw in one.pseudo_labelled]
         if one.kind == CONTRASTIVE:
-            train = with_right(train)
+            train, validation = with_right(train), with_right(validation)
         if train:
             name = one.name if one.kind in {CLASSIFICATION, PAIR} else f"{one.name} {one.kind}"
             tasks.append(Task(name, one.kind, len(one.labels), train, validation))

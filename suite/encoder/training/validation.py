@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -51,19 +51,23 @@ def primary(number: int, task: Task, examples: list[Example], heads: Heads, embe
         return auroc(np.stack([-cosines, cosines], axis=1), labels)
     if task.kind == CONTRASTIVE:
         anchors = vectors[[row[one.texts[0]] for one in examples]]
-        return reciprocal_rank(anchors, [one.texts[1:] for one in examples], vectors, row)
+        candidates = [text for one in examples for text in one.texts[1:]]
+        return reciprocal_rank(anchors, [one.right for one in examples], candidates, vectors, row)
     histories = torch.stack([history(vectors, [row[text] for text in one.texts[1:]]) for one in examples])
-    return reciprocal_rank(histories, [one.texts[:1] for one in examples], vectors, row)
+    targets = [one.texts[0] for one in examples]
+    return reciprocal_rank(histories, [{target} for target in targets], targets, vectors, row)
 
 
 def reciprocal_rank(
-    anchors: torch.Tensor, wanted: Sequence[Sequence[int]], vectors: torch.Tensor, row: dict[int, int]
-) -> float:
-    """Mean of 1/rank of each anchor's first text among all different texts of that side; a tie counts against it."""
-    candidates = list(dict.fromkeys(text for texts in wanted for text in texts))
-    similarities = anchors @ vectors[[row[text] for text in candidates]].T  # (n, c)
-    places = {text: column for column, text in enumerate(candidates)}
-    right = torch.tensor([places[texts[0]] for texts in wanted], device=vectors.device)
-    own = similarities.gather(1, right[:, None])
-    ranks = (similarities >= own).sum(dim=1)
+    anchors: torch.Tensor, right: Sequence[Collection[int]], candidates: Iterable[int], vectors: torch.Tensor,
+    row: Mapping[int, int],
+) -> float:  # fmt: skip
+    """Mean of 1/rank of the best of each anchor's right texts among the candidates; a tie counts against it."""
+    places = {text: column for column, text in enumerate(dict.fromkeys(candidates))}
+    similarities = anchors @ vectors[[row[text] for text in places]].T  # (n, c)
+    is_right = torch.zeros_like(similarities, dtype=torch.bool)
+    for anchor, known in enumerate(right):
+        is_right[anchor, [places[text] for text in known if text in places]] = True
+    best = similarities.masked_fill(~is_right, -torch.inf).amax(dim=1, keepdim=True)
+    ranks = 1 + ((similarities >= best) & ~is_right).sum(dim=1)
     return float((1 / ranks).mean())

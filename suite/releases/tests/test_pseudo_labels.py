@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from suite.encoder.heads import HeadSpec, fit_head
+from suite.encoder.marking import mark_entity, without_mark
 from suite.encoder.model import Encoder
 from suite.encoder.tests.test_heads import moods
 from suite.encoder.training.config import TrainingConfig
@@ -13,7 +14,7 @@ from suite.releases.models import Release
 from suite.releases.pseudo_labels import scorer, texts_in, with_pseudo_labels
 from suite.releases.snapshot import Snapshot
 from suite.releases.tests.test_training import records, shop, tasks  # noqa: F401  the fixture
-from suite.releases.training_data import Labelling, TaskExamples, is_held_out, mark_entity, without_mark
+from suite.releases.training_data import Labelling, TaskExamples, is_held_out
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NEW = [text for text, _ in moods(400, seed=7)]

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from suite.releases.training_data import TaskExamples, is_held_out, mark_entity
+from suite.encoder.marking import mark_entity
+from suite.releases.training_data import TaskExamples, is_held_out
 
 
 def test_a_text_is_always_on_the_same_side_and_the_share_is_kept():
