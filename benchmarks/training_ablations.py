@@ -25,13 +25,14 @@ from suite.encoder.training.config import TrainingConfig
 from suite.management.training import clear_errors
 
 NAME = "training-ablations"
-HELP = "what pretraining, hard negatives, adversarial steps, adapters and averaging bring, in one table"
+HELP = "what pretraining, hard negatives, adversarial steps, adapters, averaging and retention bring, in one table"
 THINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what adds it to a recipe, and what takes it away
     "pretraining": ({"body": "pretrained"}, {"body": ""}),
     "hard_negatives": ({"hard_negatives": 1}, {"hard_negatives": 0}),
     "adversarial": ({"adversarial": 0.05}, {"adversarial": 0.0}),
     "lora": ({"lora_rank": 16, "learning_rate": 2e-3}, {"lora_rank": 0}),  # adapters want ten times the rate
     "averaging": ({"average": 3}, {"average": 1}),
+    "retention": ({"retention": 5.0}, {"retention": 0.0}),
 }
 READING = 0.25  # share of the minutes that a recipe with pretraining added spends on it
 PRIMARY = {"support.intents": "accuracy", "support.questions": "mrr", "commerce.interactions": "ndcg@10"}

@@ -5,7 +5,8 @@ are distributed, `movielens=FOLDER` (or `SUITE_MOVIELENS`) RecBole's ml-100k; wh
 SEntFiN and topics 20% by a hash of the text (links and repeats removed from tweets before), Banking77's own test file,
 StackFAQ every fourth thread, of MovieLens everybody's last two films, of Online Retail what was bought after the cut.
 `config=FILE` is the configuration of `manage.py train`, any other option a field of it (`minutes=5`); `output=DIR`
-keeps the plain files and both releases; `only=NAME,NAME` trains on some formats only.
+keeps the plain files and the releases; `only=NAME,NAME` trains on some formats only, `alone=yes` on each format alone,
+too.
 """
 
 from __future__ import annotations
@@ -45,9 +46,11 @@ Files = dict[str, list[dict[str, Any]]]  # name of a plain file: its records
 
 
 def run(
-    data: str = "", config: str = "", output: str = "", only: str = "", movielens: str = "", **fields: Any
-) -> dict[str, Any]:
-    """{"frozen": {measure: {metric: value}, "seconds": of training}, "trained": the same}."""
+    data: str = "", config: str = "", output: str = "", only: str = "", movielens: str = "", alone: str = "",
+    **fields: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """{"frozen": {measure: {metric: value}, "seconds": of training}, "trained": the same}; with `alone` that, too, its
+    seconds of all trainings together."""
     with tempfile.TemporaryDirectory() as scratch, clear_errors():
         recipe = configured(config, fields, only)
         public = prepared(Path(output or scratch), data, only, movielens)
@@ -55,7 +58,19 @@ def run(
         for name, used in (("frozen", TrainingConfig(epochs=0)), ("trained", recipe)):
             release, seconds = public.trained(name, used)
             answer[name] = public.measured(release) | {"seconds": round(seconds, 1)}
+        if alone:
+            answer["alone"] = each_alone(public, recipe)
         return answer
+
+
+def each_alone(public: PublicData, recipe: TrainingConfig) -> dict[str, Any]:
+    """A body for each format, trained on it as long as the recipe says."""
+    found: dict[str, Any] = {"seconds": 0.0}
+    for name in public.wanted:
+        single = replace(public, wanted=[name])
+        release, seconds = single.trained(f"alone {name}", replace(recipe, task_weights={}))
+        found |= single.measured(release) | {"seconds": round(found["seconds"] + seconds, 1)}
+    return found
 
 
 def configured(config: str, fields: Mapping[str, Any], only: str) -> TrainingConfig:

@@ -146,7 +146,6 @@ def fit_head(
     `origins` gives what each example of `train`, then of `validation`, tells of: then all but the measured half are
     cross-validated, and the metrics are of all examples, each judged by a head that saw none of its origin. It is for
     few examples, without pseudo-labelled ones.
-
     """
     y_train = class_indices(spec, train, "training")
     y_held = class_indices(spec, validation, "validation")

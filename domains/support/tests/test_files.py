@@ -136,6 +136,7 @@ def test_tasks_of_each_format() -> None:
         ("support.pairs", "contrastive", ""),
         ("support.intents", "classification", "intent"),
     ]
+    assert {len(wrong) for _, _, wrong in found[1].train} == {1}  # the others of a batch are wrong, too
     assert tasks({}) == []
 
 

@@ -19,6 +19,7 @@ from suite.encoder.training.losses import Heads, history, loss_of, softmax_over_
 from suite.encoder.training.mining import with_hard_negatives
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import Example, Plan, Task, Texts, TrainingError, read_tasks, with_right
+from suite.encoder.training.validation import reciprocal_rank
 
 LABELS = ("bad", "fine", "good")
 THINGS = ["tent", "lamp", "stove", "rope", "boot", "knife", "map", "compass", "flask", "torch", "blanket", "saw"]
@@ -215,6 +216,19 @@ def test_an_anchor_knows_all_its_right_answers(tiny):
     texts = Texts(tiny.tokenizer, 32)
     (task,) = read_tasks([Given("shop.answers", "contrastive", (), anchors, anchors[:1])], texts)
     assert [len(one.right) for one in task.train] == [2, 2, 1]
+    assert [len(one.right) for one in task.validation] == [1]
+
+
+def test_validation_takes_the_best_of_several_right_answers():
+    vectors = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.5], [1.0, 2.0]]), dim=1)
+    row = {text: text for text in range(4)}
+    anchors = vectors[[0, 0, 0]]
+    right = [{1, 3}, {2, 3}, {3}]  # nearest first: 1, 2, 3
+    ranks = [reciprocal_rank(anchors[[n]], right[n : n + 1], [1, 2, 3, 2], vectors, row) for n in range(3)]
+    assert ranks == pytest.approx([1, 1 / 2, 1 / 3])
+    together = reciprocal_rank(anchors, right, [1, 2, 3], vectors, row)
+    assert together == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+    assert reciprocal_rank(torch.zeros(1, 2), [{1}], [1, 2, 3], vectors, row) == pytest.approx(1 / 3)  # ties count
 
 
 def test_a_history_leans_to_the_newest():
