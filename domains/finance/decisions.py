@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 
 from domains.finance.models import Score
-from suite.encoder.marking import mark_entity
+from suite.marking import mark_entity
 from suite.releases.decisions import Decision, LiveDecisions
 
 

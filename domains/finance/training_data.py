@@ -17,7 +17,7 @@ from domains.finance.models import Article, LabelledText, Score
 from domains.finance.news.scoring import LEANINGS
 from domains.finance.news.services import digest_of
 from domains.finance.sample.press import Phrase, Piece, companies, phrases, write
-from suite.encoder.marking import mark_entity
+from suite.marking import mark_entity
 from suite.releases.heads import Examples
 from suite.releases.training_data import (
     CLASSIFICATION,

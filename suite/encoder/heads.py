@@ -24,8 +24,8 @@ from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from suite.encoder.marking import without_mark
 from suite.encoder.metrics import METRICS, evaluate, negative_log_likelihood
+from suite.marking import without_mark
 
 CLASSIFICATION, PAIR = "classification", "pair"
 STRENGTHS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # inverse of the L2 penalty, on standardised features

@@ -15,9 +15,9 @@ from typing import Any
 
 from django.conf import settings
 
-from suite.encoder.marking import without_mark
 from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
+from suite.marking import without_mark
 from suite.releases import runtime, selectors
 from suite.releases.building import fit_heads
 from suite.releases.snapshot import Snapshot, labelling

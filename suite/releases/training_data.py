@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from suite.encoder.marking import mark_entity
+from suite.marking import mark_entity
 
 CLASSIFICATION, PAIR, CONTRASTIVE, NEXT_ITEM = "classification", "pair", "contrastive", "next-item"
 KINDS = (CLASSIFICATION, PAIR, CONTRASTIVE, NEXT_ITEM)

@@ -18,7 +18,7 @@ from domains.finance.news.buckets import grained
 from domains.finance.news.entities import MAX_NAMED, EntityTable
 from domains.finance.news.stories import Sketch, sketch_of
 from suite.domain import NotYet
-from suite.encoder.marking import mark_entity
+from suite.marking import mark_entity
 
 SENTIMENT, TOPIC = "sentiment", "topic"
 LEANINGS = ("negative", "neutral", "positive")

@@ -7,8 +7,8 @@ import pytest
 
 from suite.encoder.fake import FakeEncoder
 from suite.encoder.heads import Head, HeadError, HeadMissing, HeadSpec, calibrate, fit_head, halves
-from suite.encoder.marking import mark_entity
 from suite.encoder.metrics import ece, negative_log_likelihood
+from suite.marking import mark_entity
 
 SPEC = HeadSpec("mood", "classification", ("bad", "fine", "good"), "macro_f1")
 WORDS = {"bad": "awful broken late", "fine": "okay average usual", "good": "lovely splendid great"}

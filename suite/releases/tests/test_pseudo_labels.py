@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 
 from suite.encoder.heads import HeadSpec, fit_head
-from suite.encoder.marking import mark_entity, without_mark
 from suite.encoder.model import Encoder
 from suite.encoder.tests.test_heads import moods
 from suite.encoder.training.config import TrainingConfig
+from suite.marking import mark_entity, without_mark
 from suite.releases import pseudo_labels, runs, services, snapshot
 from suite.releases.models import Release
 from suite.releases.pseudo_labels import scorer, texts_in, with_pseudo_labels

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from suite.encoder.marking import mark_entity
+from suite.marking import mark_entity
 from suite.releases.training_data import TaskExamples, is_held_out
 
 
