@@ -122,7 +122,8 @@ def examples(pairs: Iterable[Labelled]) -> list[LabelledText]:
 
 
 def contrasts(pairs: Iterable[Labelled]) -> list[tuple[str, str, tuple[str, ...]]]:
-    """(question, right answer, wrong answers that share most with it)."""
+    """(question, right answer, its first wrong answers): of judged ones that which shares most words with it, of
+    decided ones that which was shown highest."""
     right: dict[str, list[str]] = defaultdict(list)
     wrong: dict[str, list[str]] = defaultdict(list)
     for question, answer, is_right in pairs:

@@ -1,10 +1,10 @@
 """Heads: from unit vectors to calibrated probabilities. No torch in here.
 
-A head is a linear layer on features of the vectors, and a temperature that may fall or rise with how far the classes'
-logits are apart. It is fitted by regularised logistic regression
-on the vectors as they are; the strength of the regularisation and the calibration are chosen on one half of the
-validation examples, which the head is then fitted on, too. The other half is for measuring, and nothing else: a hash of
-the text says which half it belongs to, so what one release is measured on no other has seen.
+A head is a linear layer on features of the vectors, and a temperature that may fall or rise with how far the logits of
+the classes are apart. It is fitted by regularised logistic regression on the vectors as they are; the strength of the
+regularisation and the calibration are chosen on one half of the validation examples, which the head is then fitted on,
+too. The other half is for measuring, and nothing else: a hash of the text says which half it belongs to, so what one
+release is measured on no other has seen.
 
 A few dozen examples choose a calibration by chance, and measure calibration hardly at all: 15 bins of three examples
 each are off by .2 whatever the head says. So where examples are few and say what they tell of, both are done by
@@ -32,7 +32,7 @@ STRENGTHS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # inverse of t
 TOLERANCE = 1e-3  # of the gradient: ten times finer takes three times as long and moves no metric
 RARE = 0.5  # for macro F1: a class with a quarter of the examples of another gets twice the weight an example
 TEMPERATURES = (0.05, 20.0)
-SPREADS = (-0.5, 2.0)
+SPREADS = (-0.5, 2.0)  # at -1 all would be equally sure
 SPREAD_PULL = 2.0  # on the square of a head's spread, in nats of all the examples that it is chosen on
 PSEUDO_WEIGHT = 0.3  # of a training example that a release labelled, where one that a person labelled has 1
 FOLDS = 5

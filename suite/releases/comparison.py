@@ -6,6 +6,7 @@ No torch in here.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -99,15 +100,21 @@ def has_same(model: Model, head: Head) -> bool:
 
 
 def of_ranks(model: Model, others: Mapping[str, Model], task: TaskExamples) -> dict[str, Any]:
-    """By mean reciprocal rank of what is right for each example, among what is right for any of them."""
+    """By mean reciprocal rank of the best that is right for each example, among what is right for any of them."""
     examples = list(task.validation)[:MOST]
     asked, right = [one[0] for one in examples], [one[1] for one in examples]
     candidates = list(dict.fromkeys(right))
     scores = {name: similarities(one, asked, candidates) for name, one in ({RELEASE: model} | dict(others)).items()}
     scores |= baselines.of_task(task, asked, candidates)
     place = {text: column for column, text in enumerate(candidates)}
-    columns = np.array([place[text] for text in right])
-    measure = measures.of_cases({name: {"mrr": reciprocal_ranks(given, columns)} for name, given in scores.items()})
+    about = asked if task.kind == CONTRASTIVE else range(len(asked))  # a question may have several answers
+    known: dict[Any, list[int]] = defaultdict(list)
+    for key, text in zip(about, right, strict=True):
+        known[key].append(place[text])
+    is_right = np.zeros((len(examples), len(candidates)), dtype=bool)
+    for row, key in enumerate(about):
+        is_right[row, known[key]] = True
+    measure = measures.of_cases({name: {"mrr": reciprocal_ranks(given, is_right)} for name, given in scores.items()})
     return entry("mrr", measure, len(examples))
 
 
@@ -123,9 +130,9 @@ def similarities(model: Model, asked: Sequence[str | Sequence[str]], candidates:
 
 
 def reciprocal_ranks(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """1/rank of the right column of each row: (n, c), (n,) -> (n,)."""
-    own = scores[np.arange(len(right)), right]
-    return 1 / (scores >= own[:, None] - TIE).sum(axis=1)
+    """1/rank of the best right column of each row, a tie counting against it: (n, c), bool (n, c) -> (n,)."""
+    best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)
+    return 1 / (1 + (~right & (scores >= best - TIE)).sum(axis=1))
 
 
 def entry(metric: str, measure: measures.Measure, count: int) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def of_head(head: Head, probabilities: np.ndarray, labels: np.ndarray) -> dict[s
         "labels": list(head.spec.labels),
         "confusion": confusion(probabilities, labels).tolist(),
         "temperature": head.temperature,
+        "spread": head.spread,
         "reliability": {stage: reliability(given, labels).round(4).tolist() for stage, given in stages.items()},
         "ece": {stage: round(ece(given, labels), 5) for stage, given in stages.items()},
     }

@@ -29,6 +29,7 @@ def section(name: str, entry: Mapping[str, Any], release: Any) -> dict[str, Any]
         "rows": list(rows_of(entry, release)),
         "ece": entry.get("ece"),
         "temperature": entry.get("temperature"),
+        "spread": entry.get("spread"),
         "confusion": confusion_of(entry) if "confusion" in entry else None,
         "diagrams": [diagram(stage, entry) for stage in ("before", "after")] if "reliability" in entry else [],
     }

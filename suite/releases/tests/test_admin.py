@@ -58,7 +58,7 @@ EVALUATION = {
     "metric": "macro_f1", "examples": 90, "value": 0.512, "interval": [0.478, 0.551],
     "rivals": {"active": {"value": 0.9, "interval": [0.85, 0.94], "lead": [-0.45, -0.3]},
                "tfidf_linear": {"value": None, "interval": [0.4, 0.5], "lead": [-0.01, 0.02]}},
-    "labels": ["bad", "good"], "confusion": [[40, 10], [8, 32]], "temperature": 1.7,
+    "labels": ["bad", "good"], "confusion": [[40, 10], [8, 32]], "temperature": 1.7, "spread": 0.25,
     "ece": {"before": 0.091, "after": 0.012},
     "reliability": {"before": [[0.6, 0.5, 45], [0.9, 0.7, 45]], "after": [[0.55, 0.5, 45], [0.7, 0.72, 45]]},
 }  # fmt: skip
@@ -72,7 +72,7 @@ def test_a_head_is_shown_beside_its_rivals_with_what_it_confuses_and_how_sure_it
                   '<td class="worse">worse</td>', "tfidf linear", "within noise",
                   '<td class="wrong" style="--share: 20%">10 <small>20%</small></td>',
                   "0.091 before temperature scaling, 0.012 after it", 'points="55.0,50.0 70.0,28.0"',
-                  "sure 0.7, right 0.72, 45 examples", "temperature 1.70"):  # fmt: skip
+                  "sure 0.7, right 0.72, 45 examples", "temperature 1.70, spread 0.25"):  # fmt: skip
         assert shown in page
 
 

@@ -225,9 +225,12 @@ def test_ranks_are_among_all_that_is_right_for_somebody():
     encoder = FakeEncoder()
     examples = [("red tent", "tent red", ()), ("blue lamp", "lamp", ()), ("green rope", "lamp", ())]
     scores = similarities(encoder, ["red tent", "blue lamp"], ["tent red", "lamp"])
-    assert reciprocal_ranks(scores, np.array([0, 1])).tolist() == [1.0, 1.0]
-    assert reciprocal_ranks(scores, np.array([1, 0])).tolist() == [0.5, 0.5]
-    assert reciprocal_ranks(np.ones((1, 4)), np.array([2])).tolist() == [0.25]  # ties count against it
+    one, other = np.eye(2, dtype=bool), np.eye(2, dtype=bool)[::-1]
+    assert reciprocal_ranks(scores, one).tolist() == [1.0, 1.0]
+    assert reciprocal_ranks(scores, other).tolist() == [0.5, 0.5]
+    assert reciprocal_ranks(np.ones((1, 4)), np.arange(4)[None] == 2).tolist() == [0.25]  # ties count against it
+    both = TaskExamples("shop.answers", "contrastive", validation=[*examples[:2], ("red tent", "lamp", ())])
+    assert evaluate(encoder, [], [both], {})["shop.answers contrastive"]["value"] == 1.0  # a tent has two answers
     walks = similarities(encoder, [("red tent", "lamp")], ["tent red", "lamp"])
     assert walks[0, 0] > walks[0, 1] > 0  # the newest counts most
     task = TaskExamples("shop.answers", "contrastive", train=examples, validation=examples)
