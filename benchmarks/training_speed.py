@@ -50,8 +50,8 @@ class PlainRun(Run):
     def vectors(
         self, texts: Sequence[int], embedded: list[torch.Tensor], pushed: Sequence[torch.Tensor] = ()
     ) -> torch.Tensor:
-        encodings = self.encoder.tokenizer.encode_batch([self.strings[text] for text in texts])
-        given, is_token = pad([np.array(one.ids[: self.texts.max_tokens]) for one in encodings], self.pad_id)
+        tokenised = self.texts.ids_of([self.strings[text] for text in texts])
+        given, is_token = pad([np.array(ids) for ids in tokenised], self.pad_id)
         ids, mask = torch.from_numpy(given).to(self.device), torch.from_numpy(is_token).to(self.device)
         states = self.model(input_ids=ids, attention_mask=mask.long())[0]
         return F.normalize(pool(states, mask, self.encoder.pooling.mode), dim=1)

@@ -78,11 +78,13 @@ class Texts:
         return self.numbers.setdefault(clean(text, len(self.numbers)), len(self.numbers))
 
     def tokenise(self) -> None:
-        """Token ids of all texts that have been numbered, cut to `max_tokens` with the last token kept."""
-        new = list(self.numbers)[len(self.ids) :]
-        for encoding in self.tokenizer.encode_batch_fast(new):
-            ids = encoding.ids
-            self.ids.append(ids if len(ids) <= self.max_tokens else [*ids[: self.max_tokens - 1], ids[-1]])
+        """Token ids of all texts that have been numbered."""
+        self.ids += self.ids_of(list(self.numbers)[len(self.ids) :])
+
+    def ids_of(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids, cut to `max_tokens` with the last token kept."""
+        given = (encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts))
+        return [ids if len(ids) <= self.max_tokens else [*ids[: self.max_tokens - 1], ids[-1]] for ids in given]
 
     def lengths(self, numbers: Iterable[int]) -> list[int]:
         return [len(self.ids[number]) for number in numbers]
