@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from suite.encoder.heads import PSEUDO_WEIGHT, HeadSpec, fit_head
+from suite.encoder.model import Encoder
 from suite.encoder.tests.test_heads import moods
 from suite.encoder.training import loop, states
 from suite.encoder.training.config import ConfigError, TrainingConfig, read_config
 from suite.encoder.training.loop import Progress, Run, fine_tune
 from suite.encoder.training.losses import Heads, history, loss_of, softmax_over_texts
 from suite.encoder.training.mining import with_hard_negatives
+from suite.encoder.training.replicas import Replicas, together
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import Example, Plan, Task, Texts, TrainingError, read_tasks, with_right
 from suite.encoder.training.validation import reciprocal_rank
@@ -452,3 +454,43 @@ def test_heads_have_the_classes_of_their_tasks():
 def test_the_folder_of_a_run_is_made(tmp_path: Path):
     RunFolder(tmp_path / "a" / "b", "d").write_state({"x": torch.ones(1)})
     assert (tmp_path / "a" / "b" / states.STATE).is_file()
+
+
+# Several processes ------------------------------------------------------------------------------------------------
+def test_two_processes_do_what_one_does_with_both_their_batches(tiny, tmp_path):
+    """Broken off, too: it goes on from the last state, with both."""
+    config = replace(QUICK, precision="float32", dropout=0.0, evaluations=1, average=1, checkpoint_seconds=0.0)
+    alone = replace(config, accumulate=2)
+    one, _ = fine_tune(tiny, [mood_task(128)], alone, RunFolder(tmp_path / "one", "d"), silent)
+
+    folder = RunFolder(tmp_path / "both", "d")
+    both, seen = replace(config, processes=2), []
+
+    def report(progress: Progress) -> None:
+        seen.append(progress.batch)
+        if len(seen) == 10:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fine_tune(tiny, [mood_task(128)], both, folder, report)
+    assert seen[-1] == 20
+    tuned, progress = fine_tune(tiny, [mood_task(128)], both, folder, report)
+    assert seen[10] > 10  # it did not begin again
+    assert progress.batch == progress.batches == 48
+    before = weights(tiny.model)
+    for name, parameter in tuned.model.named_parameters():
+        torch.testing.assert_close(parameter, dict(one.model.named_parameters())[name], rtol=1e-3, atol=1e-5)
+    assert any(not torch.equal(before[name], parameter) for name, parameter in tuned.model.named_parameters())
+
+
+def leave(encoder: Encoder, replicas: Replicas) -> None:
+    raise SystemExit(3)
+
+
+def test_a_process_that_breaks_off_ends_the_run_with_a_reason(tiny, tmp_path):
+    with (
+        pytest.raises(TrainingError, match="process 1 of 2 broke off"),
+        together(2, tiny, tmp_path, leave) as replicas,
+    ):
+        while True:
+            replicas.agreed(1.0)

@@ -5,6 +5,7 @@ tasks.py        examples as token ids, and the batches: a plan that depends on t
 losses.py       what a batch is worth, for each kind of task
 validation.py   the primary metric of every task
 states.py       what is kept on the disk, so that a killed run goes on
+replicas.py     several processes that train one body, one for each GPU
 loop.py         the loop itself: `fine_tune(encoder, tasks, config, folder, report) -> Encoder`
 tensorboard.py  a run as TensorBoard shows it
 search.py       better settings, by trials that are stopped early where they are bad

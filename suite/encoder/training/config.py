@@ -52,6 +52,7 @@ class TrainingConfig:
     average: int = 3  # last evaluated bodies whose weights are averaged, where that is better; 1: none are
     checkpoint_seconds: float = 60.0  # between two checkpoints to resume from
     lora_rank: int = 0  # 0: all weights are trained; else adapters of this rank (needs the package peft)
+    processes: int = 0  # that train together, each on batches of its own; 0: one for each GPU
     search: Mapping[str, Sequence[float]] = field(default_factory=dict)  # {field: [low, high]}, instead of search.SPACE
 
     def __post_init__(self) -> None:
@@ -96,7 +97,7 @@ class TrainingConfig:
 
 PRECISIONS = ("auto", "bfloat16", "float32")
 WHOLE = {"seed", "batch_size", "accumulate", "max_tokens", "hard_negatives", "evaluations", "patience", "average",
-         "lora_rank"}  # fmt: skip
+         "lora_rank", "processes"}  # fmt: skip
 LIMITS = {
     "epochs": (0, 1_000),
     "minutes": (0, 100_000),
@@ -124,6 +125,7 @@ LIMITS = {
     "average": (1, 20),
     "checkpoint_seconds": (0, 86_400),
     "lora_rank": (0, 1_024),
+    "processes": (0, 64),
 }
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from suite.encoder.training.body import freeze, rates, with_adapters, with_dropo
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.losses import Heads, Retained, loss_of
 from suite.encoder.training.mining import with_hard_negatives
+from suite.encoder.training.replicas import Replicas, number_of, together
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import Example, Given, Plan, Texts, TrainingError, read_tasks
 from suite.encoder.training.validation import measure
@@ -73,13 +75,19 @@ def fine_tune(
 ) -> tuple[Encoder, Progress]:
     """A tuned copy of the encoder, without heads; the one that was given stays as it is. Goes on from the folder's
     state where there is one. Raises `TrainingError`, and what `report` raises."""
-    return carried_out(Run(encoder, given, config, folder), report)
+    return carried_out(Run, encoder, list(given), config, folder, report)
 
 
-def carried_out(run: Run, report: Report) -> tuple[Encoder, Progress]:
-    """Train, and give the encoder with the body that came of it. Raises `TrainingError`, and what `report` raises."""
+def carried_out(
+    kind: type[Run], encoder: Encoder, given: list[Given], config: TrainingConfig, folder: RunFolder, report: Report
+) -> tuple[Encoder, Progress]:
+    """Train, on all GPUs that there are, and give the encoder with the body that came of it. Raises `TrainingError`,
+    and what `report` raises."""
     try:
-        run.train(report)
+        count = number_of(config.processes, encoder.device)
+        with together(count, encoder, folder.path, partial(helped, kind, given, config, folder)) as replicas:
+            run = kind(encoder, given, config, folder, replicas)
+            run.train(report)
         return run.encoder.with_body(run.finished()), run.progress
     except torch.OutOfMemoryError as error:
         raise TrainingError("out of memory on the device; use a smaller batch_size or max_tokens") from error
@@ -87,11 +95,22 @@ def carried_out(run: Run, report: Report) -> tuple[Encoder, Progress]:
         raise TrainingError("out of memory; use a smaller batch_size or max_tokens") from error
 
 
-class Run:
-    """One body in training."""
+def helped(
+    kind: type[Run], given: list[Given], config: TrainingConfig, folder: RunFolder, encoder: Encoder, replicas: Replicas
+) -> None:
+    """What the process of another device does for the run."""
+    kind(encoder, given, config, folder, replicas).train(lambda progress: None)
 
-    def __init__(self, encoder: Encoder, given: Iterable[Given], config: TrainingConfig, folder: RunFolder) -> None:
+
+class Run:
+    """One body in training; where several processes train it, the share of this one."""
+
+    def __init__(
+        self, encoder: Encoder, given: Iterable[Given], config: TrainingConfig, folder: RunFolder,
+        replicas: Replicas | None = None,
+    ) -> None:  # fmt: skip
         self.config = config
+        self.replicas = replicas or Replicas()
         self.folder = folder
         self.encoder = encoder
         self.device = encoder.device
@@ -115,10 +134,12 @@ class Run:
         groups.append({"params": list(self.heads.parameters()), "lr": config.head_rate})
         self.rates = [group["lr"] for group in groups]
         self.optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
-        self.progress = Progress(batches=len(self.plan))
+        count = self.replicas.count
+        self.progress = Progress(batches=-(-len(self.plan) // count) * count)  # as many for each
         self.stale = 0  # evaluations since the best one
         self.began = time.monotonic()
         self.lived = 0.0  # seconds of earlier lives
+        self.clock = 0.0  # seconds of all lives, as all processes know them
         self.stamps: list[float] = []
 
     def new_heads(self) -> torch.nn.Module:
@@ -140,8 +161,10 @@ class Run:
         if not self.progress.evaluations:
             self.evaluate()
         saved_at = time.monotonic()
+        self.look_at_clock()
         while not self.progress.batch or (self.share() < 1 and not self.is_stale()):  # one at least, however slow it is
             self.one_batch()
+            self.look_at_clock()
             if self.share() * self.config.evaluations >= len(self.progress.evaluations):
                 self.evaluate()
                 self.save()
@@ -149,6 +172,7 @@ class Run:
             elif time.monotonic() - saved_at >= self.config.checkpoint_seconds:
                 self.save()
                 saved_at = time.monotonic()
+            self.look_at_clock()
             report(self.progress)
         if self.progress.evaluations[-1]["batch"] != self.progress.batch:
             self.evaluate()
@@ -158,8 +182,11 @@ class Run:
     def share(self) -> float:
         """How much of the run is done, in batches or in time, from 0 to 1."""
         in_batches = self.progress.batch / self.progress.batches
-        in_time = self.seconds() / (60 * self.config.minutes) if self.config.minutes else 0.0
+        in_time = self.clock / (60 * self.config.minutes) if self.config.minutes else 0.0
         return min(1.0, max(in_batches, in_time))
+
+    def look_at_clock(self) -> None:
+        self.clock = self.replicas.agreed(self.seconds())
 
     def seconds(self) -> float:
         return self.lived + time.monotonic() - self.began
@@ -168,14 +195,15 @@ class Run:
         return 0 < self.config.patience <= self.stale
 
     def one_batch(self) -> None:
-        """One pass forward and backward; every `accumulate`-th is a step."""
-        number, config = self.progress.batch, self.config
+        """One pass forward and backward, each process its own batch; every `accumulate`-th is a step."""
+        config, count = self.config, self.replicas.count
+        number = self.progress.batch + self.replicas.rank
         torch.manual_seed(config.seed * 1_000_003 + number)
-        which, positions = self.plan[number]
+        which, positions = self.plan[number % len(self.plan)]
         self.model.train()
         value = self.backward(which, positions) / config.accumulate
-        self.progress.batch += 1
-        if self.progress.batch % config.accumulate == 0 or self.progress.batch == len(self.plan):
+        self.progress.batch += count
+        if self.progress.batch // count % config.accumulate == 0 or self.progress.batch == self.progress.batches:
             self.step()
         self.note(self.tasks[which].name, value * config.accumulate, len(positions))
 
@@ -214,6 +242,7 @@ class Run:
             group["lr"] = rate * factor
         self.progress.learning_rate = self.config.learning_rate * factor
         parameters = [one for group in self.optimiser.param_groups for one in group["params"]]
+        self.replicas.average(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
@@ -266,14 +295,15 @@ class Run:
 
     def evaluate(self) -> None:
         metrics = self.measured()
-        mean = sum(metrics.values()) / max(1, len(metrics))
+        mean = self.replicas.agreed(sum(metrics.values()) / max(1, len(metrics)))
         found = self.progress.evaluations
         best = max((one["mean"] for one in found[1:]), default=float("-inf"))
         is_first = not found  # of the body as it came, whose heads know nothing
         found.append({"batch": self.progress.batch, "metrics": metrics, "mean": mean})
         if not is_first:
             self.stale = 0 if mean > best else self.stale + 1
-            self.folder.write_body(self.progress.batch, self.trained())
+            if self.replicas.is_first:
+                self.folder.write_body(self.progress.batch, self.trained())
 
     def best(self) -> list[int]:
         """The batches after which the best bodies were evaluated, best first."""
@@ -315,6 +345,8 @@ class Run:
             parameter.copy_(tensors[name])
 
     def save(self) -> None:
+        if not self.replicas.is_first:
+            return
         self.progress.seconds = self.seconds()
         self.folder.write_state(
             {
@@ -334,7 +366,7 @@ class Run:
         self.adopt(state["tensors"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.progress = Progress(**state["progress"])
-        self.progress.batch -= self.progress.batch % self.config.accumulate
+        self.progress.batch -= self.progress.batch % (self.config.accumulate * self.replicas.count)
         self.stale = state["stale"]
         self.lived, self.began = self.progress.seconds, time.monotonic()
         return True
@@ -348,11 +380,11 @@ class Run:
         self.stamps = [*self.stamps[-RECENT_BATCHES:], now]
         if len(self.stamps) > 1:
             a_second = (len(self.stamps) - 1) / (now - self.stamps[0])
-            progress.examples_a_second = round(a_second * self.config.batch_size, 1)
+            progress.examples_a_second = round(a_second * self.config.batch_size * self.replicas.count, 1)
         progress.seconds = round(self.seconds(), 1)
         progress.seconds_left = round(progress.seconds * (1 / max(self.share(), 1e-6) - 1), 1)
         progress.megabytes = peak_megabytes()
-        if progress.batch % max(1, progress.batches // 100) == 0:
+        if progress.batch % max(1, progress.batches // 100) < self.replicas.count:
             progress.curve.append({"batch": progress.batch, "losses": dict(progress.losses)})
 
 
