@@ -1,7 +1,8 @@
-"""What one thing brings to training: the same recipe, seed and minutes, with one thing taken away or added.
+"""What one thing brings to training: the same recipe and seed, with one thing taken away or added.
 
-`things=NAME,NAME` are of `THINGS`, `minutes=M` is what each run may take; the other options are those of the benchmark
-`training-quality`. A thing that the recipe has is taken away, another one is added. The recipe with another seed shows
+`things=NAME,NAME` are of `THINGS`; the other options are those of the benchmark `training-quality`. With `minutes=0
+epochs=E` each run gets as many examples, whatever else the machine does, and the table says what they cost; `minutes=M`
+gives each as long. A thing that the recipe has is taken away, another one is added. The recipe with another seed shows
 how much chance does. With `output=DIR` a run that was broken off goes on when it is given again.
 """
 
@@ -34,7 +35,7 @@ THINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what adds it to 
     "averaging": ({"average": 3}, {"average": 1}),
     "retention": ({"retention": 5.0}, {"retention": 0.0}),
 }
-READING = 0.25  # share of the minutes that a recipe with pretraining added spends on it
+READING = 0.25  # share of the minutes, where they are limited, that a recipe with pretraining added spends on it
 PRIMARY = {"support.intents": "accuracy", "support.questions": "mrr", "commerce.interactions": "ndcg@10"}
 ROWS = "ablations.json"
 Row = dict[str, Any]  # {"config", "tasks", "metrics": {measure: value of its primary metric}, "seconds": of training}
@@ -105,7 +106,8 @@ def pretrained(public: PublicData, config: TrainingConfig, told: io.TextIOBase) 
     inputs = [f"--data={format}={public.folder / file}.jsonl" for file, format in sources.items()
               if (public.folder / f"{file}.jsonl").exists()]  # fmt: skip
     place = public.folder / "pretraining.json"
-    place.write_text(json.dumps({"minutes": config.minutes * READING, "seed": config.seed}))
+    fields = {"epochs": config.epochs, "minutes": config.minutes * READING, "seed": config.seed}
+    place.write_text(json.dumps(fields))
     output = public.folder / "pretrained"
     call_command("pretrain", *inputs, f"--config={place}", f"--output={output}", stdout=io.StringIO(), stderr=told)
     return output
