@@ -1,16 +1,18 @@
 """Examples a second of training on this machine, beside a plain loop over the same batches.
 
-The plain loop does what a first one does: it tokenises the texts of a batch when they come, pads all of them to the
-longest, and computes in float32 with every parameter trained and the body's own dropout. Its losses, its optimiser and
-its sharing of texts that stand in a batch twice are ours. The two take turns, some batches each, and the ratio is the
-median of the turns'. Data and options are those of the benchmark `training-quality`.
+The plain loop does what a first one does: it tokenises the texts of a batch when they come, each as often as it stands
+there, pads all of them to the longest, and computes in float32 with every parameter trained and the body's own dropout.
+Its losses and its optimiser are ours, and so is the order of the examples, in which texts of about one length meet.
+
+The two take turns, some batches each, and the ratio is the median of the turns'. Data and options are those of the
+benchmark `training-quality`.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -43,13 +45,23 @@ class PlainRun(Run):
     def __init__(self, encoder: Encoder, given: Sequence[Given], config: TrainingConfig, folder: RunFolder) -> None:
         super().__init__(encoder, given, replace(config, is_embedding_trained=True, precision="float32"), folder)
         self.strings = list(self.texts.numbers)
+        self.repeated: list[int] = []  # the texts of the batch under way
         for module in self.model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = DROPOUT
 
+    def backward(self, which: int, positions: Iterable[int]) -> float:
+        places = list(positions)
+        self.repeated = [text for place in places for text in self.tasks[which].train[place].texts]
+        return super().backward(which, places)
+
     def vectors(
         self, texts: Sequence[int], embedded: list[torch.Tensor], pushed: Sequence[torch.Tensor] = ()
     ) -> torch.Tensor:
+        given, self.repeated = self.repeated or list(texts), []
+        return self.encoded(given)[[given.index(text) for text in texts]]
+
+    def encoded(self, texts: Sequence[int]) -> torch.Tensor:
         tokenised = self.texts.ids_of([self.strings[text] for text in texts])
         given, is_token = pad([np.array(ids) for ids in tokenised], self.pad_id)
         ids, mask = torch.from_numpy(given).to(self.device), torch.from_numpy(is_token).to(self.device)

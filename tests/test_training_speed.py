@@ -42,3 +42,20 @@ def test_the_plain_loop_trains_every_embedding(both):
         run.one_batch()
         run.one_batch()
         assert torch.equal(before, run.model.get_input_embeddings().weight) != is_trained
+
+
+def test_the_plain_loop_encodes_a_text_as_often_as_it_stands_in_a_batch(both, monkeypatch):
+    _, plain = both
+    which, positions = plain.plan[0]
+    task = plain.tasks[which]
+    task.train[positions[1]] = task.train[positions[0]]
+    seen, encoded = [], plain.encoded
+
+    def noted(texts):
+        seen.append(list(texts))
+        return encoded(texts)
+
+    monkeypatch.setattr(plain, "encoded", noted)
+    plain.one_batch()
+    assert seen == [[task.train[position].texts[0] for position in positions]]
+    assert len(set(seen[0])) < len(seen[0])
