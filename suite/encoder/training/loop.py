@@ -34,9 +34,7 @@ from suite.encoder.training.tasks import Example, Given, Plan, Texts, TrainingEr
 from suite.encoder.training.validation import measure
 
 PASS_TOKENS = 4_096  # padded tokens of one pass through the body; a batch with more takes several
-CPU_STEP = (
-    8  # tokens: widths of passes are multiples of it, since the CPU's library keeps code and scratch of each shape
-)
+CPU_STEP = 8  # tokens: widths of bfloat16 passes are multiples of it, since the CPU's library keeps code for each shape
 FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 SMOOTHING = 0.95  # of the losses that are shown
 RECENT_BATCHES = 50  # that the rate of examples is measured over
@@ -274,7 +272,7 @@ class Run:
 
     def padded(self, texts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         lengths = torch.tensor(self.texts.lengths(texts))
-        step = CPU_STEP if self.device.type == "cpu" else 1
+        step = CPU_STEP if self.device.type == "cpu" and self.is_narrow else 1
         width = min(-(-int(lengths.max()) // step) * step, self.texts.max_tokens)
         ids = torch.full((len(texts), width), self.pad_id)
         for row, text in enumerate(texts):
