@@ -26,7 +26,7 @@ from suite.encoder.heads import CLASSIFICATION
 from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
 from suite.encoder.training.body import freeze, rates, with_adapters, with_dropout
 from suite.encoder.training.config import TrainingConfig
-from suite.encoder.training.losses import Heads, Retained, loss_of
+from suite.encoder.training.losses import Heads, Retained, loss_of, perturbation
 from suite.encoder.training.mining import with_hard_negatives
 from suite.encoder.training.replicas import Replicas, number_of, together
 from suite.encoder.training.states import RunFolder
@@ -159,7 +159,6 @@ class Run:
         if not self.progress.evaluations:
             self.evaluate()
         saved_at = time.monotonic()
-        self.look_at_clock()
         while not self.progress.batch or (self.share() < 1 and not self.is_stale()):  # one at least, however slow it is
             self.one_batch()
             self.look_at_clock()
@@ -170,7 +169,6 @@ class Run:
             elif time.monotonic() - saved_at >= self.config.checkpoint_seconds:
                 self.save()
                 saved_at = time.monotonic()
-            self.look_at_clock()
             report(self.progress)
         if self.progress.evaluations[-1]["batch"] != self.progress.batch:
             self.evaluate()
@@ -302,6 +300,7 @@ class Run:
             self.stale = 0 if mean > best else self.stale + 1
             if self.replicas.is_first:
                 self.folder.write_body(self.progress.batch, self.trained())
+        self.look_at_clock()
 
     def best(self) -> list[int]:
         """The batches after which the best bodies were evaluated, best first."""
@@ -366,7 +365,8 @@ class Run:
         self.progress = Progress(**state["progress"])
         self.progress.batch -= self.progress.batch % (self.config.accumulate * self.replicas.count)
         self.stale = state["stale"]
-        self.lived, self.began = self.progress.seconds, time.monotonic()
+        self.lived = self.clock = self.progress.seconds
+        self.began = time.monotonic()
         return True
 
     def note(self, task: str, loss: float, examples: int) -> None:
@@ -390,16 +390,3 @@ def peak_megabytes() -> int:
     """The most memory that this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def perturbation(embedded: torch.Tensor, length: float) -> torch.Tensor:
-    """The step of each text's token embeddings that raises its loss most, `length` times as long as they are.
-
-    FGM after Miyato et al., Adversarial Training Methods for Semi-Supervised Text Classification, 2017.
-    """
-    gradient = embedded.grad
-    if gradient is None:
-        return torch.zeros_like(embedded)
-    sizes = gradient.flatten(1).norm(dim=1).clamp(min=1e-12)  # (b,)
-    lengths = length * embedded.detach().flatten(1).norm(dim=1)
-    return (gradient * (lengths / sizes)[:, None, None]).detach()

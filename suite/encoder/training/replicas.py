@@ -60,8 +60,12 @@ Train = Callable[[Encoder, Replicas], None]  # what a process of another device 
 
 
 def number_of(asked: int, device: torch.device) -> int:
-    """How many processes train: what was asked for, or else one for each GPU."""
-    return asked or (torch.cuda.device_count() if device.type == "cuda" else 1)
+    """How many processes train: what was asked for, or else one for each GPU. Raises `TrainingError`."""
+    if device.type != "cuda":
+        return asked or 1
+    if asked > torch.cuda.device_count():
+        raise TrainingError(f"processes is {asked}, but there are {torch.cuda.device_count()} GPUs")
+    return asked or torch.cuda.device_count()
 
 
 @contextmanager
