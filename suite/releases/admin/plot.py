@@ -20,7 +20,7 @@ def plot_of(releases: Iterable[Release]) -> dict[str, Any]:
     them were measured, so that they can be compared."""
     shown = list(releases)[:MOST]
     choices = {release.pk: engine_choice.read(release.folder) for release in shown}
-    machines = Counter(machine for found in choices.values() for machine in found)
+    machines = Counter(machine for found in choices.values() for machine, choice in found.items() if measured(choice))
     machine = machines.most_common(1)[0][0] if machines else ""
     heads = sorted({name for release in shown for name in release.evaluation})
     return {

@@ -110,6 +110,17 @@ def test_releases_stand_on_one_plot_with_a_table_of_its_figures(operator, releas
         assert shown in page
 
 
+def test_where_no_engine_was_timed_the_page_says_how_instead_of_an_empty_plot(operator, release, settings, tmp_path):
+    settings.RELEASES_DIR = tmp_path
+    release.folder.mkdir()
+    engine_choice.note(release.folder, "cpu avx2", Choice("torch-fp32", "2026-01-01", ()))  # there was no other
+    release.evaluation = {"shop.mood": EVALUATION}
+    release.save()
+    page = operator.get(RELEASES).text
+    assert "manage.py release --engines" in page
+    assert re.search(r'<div class="[^"]*" hidden><canvas id="release-plot"', page)
+
+
 def test_a_smaller_release_is_asked_for_on_a_releases_page(operator, release):
     url = f"{RELEASES}{release.pk}/compress/"
     assert "Make a smaller release of this one?" in operator.get(url).text
