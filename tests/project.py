@@ -25,7 +25,7 @@ from django.conf import settings
 
 ROOT: Path = settings.BASE_DIR
 SERVICES = ("SUITE_DATABASE_URL", "SUITE_BROKER_URL", "SUITE_REDIS_URL", "SUITE_ELASTICSEARCH_URL")
-START_SECONDS = 240.0  # a first start makes a release
+START_SECONDS = 480.0  # a first start makes a release
 
 
 def copy_project(folder: Path, *, is_with_tally: bool = False) -> Path:
@@ -119,7 +119,7 @@ class Process:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        status = self.process.wait(timeout=30)
+        status = self.process.wait(timeout=120)
         self.reader.join(timeout=5)
         return status
 

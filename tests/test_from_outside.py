@@ -20,7 +20,7 @@ GARDEN = [
     "Compost bin of larch",
 ]
 CHESS = ["Oak chess board", "Chess clock of walnut", "Weighted chess pieces of boxwood", "A primer of chess openings"]
-SOON = 60  # seconds; it only bounds a hang: on an idle machine it takes about two
+SOON = 240  # seconds; it only bounds a hang: on an idle machine it takes about two
 
 
 class Shop:

@@ -144,7 +144,7 @@ def test_what_drips_is_cut_at_the_deadline(server: Any, part: str) -> None:
     started = time.monotonic()
     with pytest.raises(NoAnswer, match=r"more than 0\.6 seconds"):
         ask(address + "/", seconds=0.6)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # the whole answer takes 46
 
 
 def test_half_an_answer_is_none(server: Any) -> None:

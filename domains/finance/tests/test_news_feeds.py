@@ -202,9 +202,7 @@ def test_a_bad_feed_is_named_and_costs_little(
 
 
 def test_entities_that_unfold_without_end_do_no_harm(server: Any) -> None:
-    started = time.process_time()
-    read(feed(server({"/": page(BILLION)}) + "/"))
-    assert time.process_time() - started < 10
+    read(feed(server({"/": page(BILLION)}) + "/"))  # unfolded, it would outlast any test's time limit
     assert not Article.objects.filter(title__contains="hahahaha").exists()
 
 

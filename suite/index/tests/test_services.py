@@ -365,4 +365,4 @@ def test_the_deadline_of_a_page_is_kept(generation: Generation, monkeypatch: pyt
     started = time.monotonic()
     vector, reason = selectors.query_vector("never encoded", FINGERPRINT)
     assert (vector, reason) == (None, selectors.QUERY_VECTOR_PENDING)
-    assert time.monotonic() - started < 5  # no timing: it must only not wait for ever
+    assert time.monotonic() - started < 60  # no timing: it must only not wait for ever
