@@ -25,7 +25,7 @@ SHOWN, RANDOM = 0.1, 0.1  # shares of those that stand as they are, and that are
 VALIDATION = 20  # one text in so many is held out
 LEAST = 40  # texts
 MASKS = ("[MASK]", "<mask>")
-DEFAULT = TrainingConfig(epochs=1, hard_negatives=0)
+DEFAULT = TrainingConfig(epochs=1, hard_negatives=0, retention=0)
 USED = ("body", "epochs", "minutes", "seed", "batch_size", "accumulate", "max_tokens", "learning_rate", "head_rate",
         "layer_decay", "warm_up", "weight_decay", "clip", "dropout", "is_embedding_trained", "precision", "evaluations",
         "patience", "average", "checkpoint_seconds", "lora_rank", "processes")  # fmt: skip
@@ -56,7 +56,7 @@ def pretrain(
         raise ConfigError(f"{', '.join(meaningless)} has no meaning in pretraining; the fields are {', '.join(USED)}")
     held = [(text, "") for text in different[::VALIDATION]]
     task = TextTask([(text, "") for place, text in enumerate(different) if place % VALIDATION], held)
-    return carried_out(Pretraining, encoder, [task], replace(config, hard_negatives=0), folder, report)
+    return carried_out(Pretraining, encoder, [task], replace(config, hard_negatives=0, retention=0), folder, report)
 
 
 class Guesses(torch.nn.Module):
