@@ -26,13 +26,14 @@ from suite.encoder.training.config import TrainingConfig
 from suite.management.training import clear_errors
 
 NAME = "training-ablations"
-HELP = "what pretraining, hard negatives, adversarial steps, adapters, averaging and retention bring, in one table"
+HELP = "what pretraining, hard negatives, adapters, averaging and other single things bring, in one table"
 THINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what adds it to a recipe, and what takes it away
     "pretraining": ({"body": "pretrained"}, {"body": ""}),
     "hard_negatives": ({"hard_negatives": 1}, {"hard_negatives": 0}),
     "adversarial": ({"adversarial": 0.05}, {"adversarial": 0.0}),
     "lora": ({"lora_rank": 16, "learning_rate": 2e-3}, {"lora_rank": 0}),  # adapters want ten times the rate
     "averaging": ({"average": 3}, {"average": 1}),
+    "frozen_layers": ({"frozen_layers": 2}, {"frozen_layers": 0}),
     "retention": ({"retention": 5.0}, {"retention": 0.0}),
 }
 READING = 0.25  # share of the minutes, where they are limited, that a recipe with pretraining added spends on it

@@ -39,11 +39,14 @@ HELP = "examples/s of training, beside a plain float32 loop over the same padded
 DROPOUT = 0.1  # of bodies as they come, their attention included
 
 
+PLAIN: dict[str, Any] = {"is_embedding_trained": True, "frozen_layers": 0, "precision": "float32"}
+
+
 class PlainRun(Run):
     """A run whose vectors are had the plain way."""
 
     def __init__(self, encoder: Encoder, given: Sequence[Given], config: TrainingConfig, folder: RunFolder) -> None:
-        super().__init__(encoder, given, replace(config, is_embedding_trained=True, precision="float32"), folder)
+        super().__init__(encoder, given, replace(config, **PLAIN), folder)
         self.strings = list(self.texts.numbers)
         self.repeated: list[int] = []  # the texts of the batch under way
         for module in self.model.modules():

@@ -13,7 +13,8 @@ def test_what_the_recipe_has_is_taken_away_and_what_it_lacks_is_added():
     recipe = TrainingConfig(minutes=5, adversarial=0.1, average=1, hard_negatives=2, seed=7)
     runs = variants(recipe, THINGS)
     assert list(runs) == ["recipe", "another seed", "with pretraining", "without hard_negatives",
-                          "without adversarial", "with lora", "with averaging", "without retention"]  # fmt: skip
+                          "without adversarial", "with lora", "with averaging", "with frozen_layers",
+                          "without retention"]  # fmt: skip
     changed = {
         name: {key: value for key, value in used.as_dict().items() if value != recipe.as_dict()[key]}
         for name, used in runs.items()

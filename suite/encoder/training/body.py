@@ -23,11 +23,19 @@ def with_dropout(model: torch.nn.Module, share: float) -> torch.nn.Module:
 
 
 def freeze(model: torch.nn.Module, config: TrainingConfig) -> None:
-    """Leave what is not trained without gradients: a pooler, which is not ours, and the token embeddings."""
+    """Leave what is not trained without gradients: a pooler, which is not ours, the lowest layers, and the token
+    embeddings."""
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not name.startswith("pooler."))
+        is_below = 0 < config.frozen_layers >= layer_of(name)
+        parameter.requires_grad_(not name.startswith("pooler.") and not is_below)
     if not config.is_embedding_trained:
         model.get_input_embeddings().weight.requires_grad_(False)  # type: ignore[operator]
+
+
+def layer_of(name: str) -> int:
+    """The layer that a parameter belongs to, from 1; 0 where it is none's."""
+    found = LAYER.search(name)
+    return int(found[1]) + 1 if found else 0
 
 
 def with_adapters(model: torch.nn.Module, rank: int) -> Any:
@@ -50,7 +58,7 @@ def rates(model: torch.nn.Module, config: TrainingConfig) -> list[dict[str, Any]
     After Howard & Ruder, Universal Language Model Fine-tuning for Text Classification, 2018.
     """
     trained = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
-    depths = [int(found[1]) + 1 if (found := LAYER.search(name)) else 0 for name, _ in trained]
+    depths = [layer_of(name) for name, _ in trained]
     top = max(depths, default=0)
     groups: dict[int, list[torch.nn.Parameter]] = {}
     for depth, (_, parameter) in zip(depths, trained, strict=True):

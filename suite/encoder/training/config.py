@@ -36,6 +36,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     clip: float = 1.0  # largest norm of all gradients together
     dropout: float = 0.1  # of hidden states, while training
+    frozen_layers: int = 0  # lowest layers that stay as they are; what they make of a text is computed only once
     is_embedding_trained: bool = False  # the token embeddings are half of a small body, and gain little
     precision: str = "auto"  # "bfloat16" and "float32" force one; auto: bfloat16 where the device is quicker with it
     # losses
@@ -76,6 +77,8 @@ class TrainingConfig:
                 raise ConfigError(f"task_weights: {task} must be a number above 0 and at most 1000")
         if not isinstance(self.is_embedding_trained, bool):
             raise ConfigError("is_embedding_trained must be true or false")
+        if self.frozen_layers and (self.is_embedding_trained or self.lora_rank):
+            raise ConfigError("frozen_layers goes neither with is_embedding_trained nor with lora_rank; use 0")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], default: TrainingConfig | None = None) -> TrainingConfig:
@@ -96,8 +99,8 @@ class TrainingConfig:
 
 
 PRECISIONS = ("auto", "bfloat16", "float32")
-WHOLE = {"seed", "batch_size", "accumulate", "max_tokens", "hard_negatives", "evaluations", "patience", "average",
-         "lora_rank", "processes"}  # fmt: skip
+WHOLE = {"seed", "batch_size", "accumulate", "max_tokens", "frozen_layers", "hard_negatives", "evaluations",
+         "patience", "average", "lora_rank", "processes"}  # fmt: skip
 LIMITS = {
     "epochs": (0, 1_000),
     "minutes": (0, 100_000),
@@ -113,6 +116,7 @@ LIMITS = {
     "weight_decay": (0, 1),
     "clip": (0.001, 1_000),
     "dropout": (0, 0.9),
+    "frozen_layers": (0, 1_000),
     "label_smoothing": (0, 0.5),
     "scale": (1, 200),
     "hard_negatives": (0, 8),

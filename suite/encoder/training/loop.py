@@ -26,6 +26,7 @@ from suite.encoder.heads import CLASSIFICATION
 from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
 from suite.encoder.training.body import freeze, rates, with_adapters, with_dropout
 from suite.encoder.training.config import TrainingConfig
+from suite.encoder.training.frozen import FrozenLayers, divided
 from suite.encoder.training.losses import Heads, Retained, loss_of, perturbation
 from suite.encoder.training.mining import with_hard_negatives
 from suite.encoder.training.replicas import Replicas, number_of, together
@@ -120,6 +121,10 @@ class Run:
         freeze(self.model, config)
         if config.lora_rank:
             self.model = with_adapters(self.model, config.lora_rank)
+        self.frozen, self.above = None, self.model
+        if config.frozen_layers:
+            below, self.above = divided(self.model, config.frozen_layers)
+            self.frozen = FrozenLayers(below)
         self.heads: Any = self.new_heads().to(self.device)
         self.is_narrow = config.precision == "bfloat16" or (
             config.precision == "auto" and multiplies_bfloat16(self.device)
@@ -247,13 +252,14 @@ class Run:
     def vectors(
         self, texts: Sequence[int], embedded: list[torch.Tensor], pushed: Sequence[torch.Tensor] = ()
     ) -> torch.Tensor:
-        """Unit vectors of texts by number, (n, d), with gradients. The token embeddings of each pass through the body
-        are put into `embedded`, or else `pushed` is added to them."""
+        """Unit vectors of texts by number, (n, d), with gradients. What each pass through the trained layers
+        begins with, token embeddings mostly, is put into `embedded`, or else `pushed` is added to it."""
         order, parts = [], []
         for number, positions in enumerate(batches(self.texts.lengths(texts), PASS_TOKENS)):
-            ids, mask = self.padded([texts[position] for position in positions])
+            chosen = [texts[position] for position in positions]
+            ids, mask = self.padded(chosen)
             with self.precision():
-                states = self.model.get_input_embeddings()(ids)  # (b, t, d)
+                states = self.frozen.states(chosen, ids, mask) if self.frozen else self.words(ids)  # (b, t, d)
                 if pushed:
                     states = states + pushed[number]
                 elif self.config.adversarial:
@@ -261,12 +267,16 @@ class Run:
                     states.retain_grad()
                     embedded.append(states)
                 is_full = bool(mask.all())  # then attention takes its fastest path
-                states = self.model(inputs_embeds=states, attention_mask=None if is_full else mask.long())[0]
+                states = self.above(inputs_embeds=states, attention_mask=None if is_full else mask.long())[0]
             parts.append(F.normalize(pool(states, mask, self.encoder.pooling.mode), dim=1))
             order += positions.tolist()
         places = torch.empty(len(order), dtype=torch.long)
         places[order] = torch.arange(len(order))
         return torch.cat(parts)[places.to(self.device)]
+
+    def words(self, ids: torch.Tensor) -> torch.Tensor:
+        """Token embeddings, (b, t) -> (b, t, d)."""
+        return self.model.get_input_embeddings()(ids)
 
     def padded(self, texts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         lengths = torch.tensor(self.texts.lengths(texts))
