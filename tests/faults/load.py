@@ -172,11 +172,16 @@ class Load:
         self.installation.run("manage.py", "shell", "-c", WATCH)
 
     def end(self) -> None:
+        """Stop when enough came through to prove something, however slowly processes start again here."""
+        wait_until(self.is_enough, 180, "the whole burst and many marks to be accepted")
         for sender in self.senders:
             sender.is_over.set()
         for sender in self.senders:
             sender.join(timeout=60)
             assert not sender.is_alive()
+
+    def is_enough(self) -> bool:
+        return len(self.press.accepted) > BURST * len(COMPANIES) and len(self.marks.accepted) > ROUNDS * BATCH
 
     def check(self) -> None:
         check_effects(self.installation, self.marks)
