@@ -46,13 +46,18 @@ def test_they_stay_and_those_above_are_trained(deep, tmp_path, adversarial):
     np.testing.assert_allclose(again.embed(["a tent"]), tuned.embed(["a tent"]), atol=1e-6)
 
 
+def states_of(run: Run) -> frozen.FrozenLayers:
+    assert run.frozen
+    return run.frozen
+
+
 def test_what_is_kept_gives_the_same_vectors(deep, tmp_path, monkeypatch):
     plain = Run(deep, [mood_task()], QUICK, RunFolder(tmp_path / "plain", "d"))
     run = Run(deep, [mood_task()], FROZEN, RunFolder(tmp_path / "frozen", "d"))
     texts = list(range(len(run.texts.ids)))
     expected = plain.embed(texts)
     torch.testing.assert_close(run.embed(texts), expected, atol=1e-5, rtol=0)
-    monkeypatch.setattr(run.frozen.below, "forward", None)  # everything is known by now
+    monkeypatch.setattr(states_of(run).below, "forward", None)  # everything is known by now
     torch.testing.assert_close(run.embed(texts[::-1]), expected.flip(0), atol=2e-3, rtol=0)
 
 
@@ -61,7 +66,7 @@ def test_only_so_many_states_are_kept(deep, tmp_path, monkeypatch):
     run = Run(deep, [mood_task()], FROZEN, RunFolder(tmp_path, "d"))
     texts = list(range(len(run.texts.ids)))
     torch.testing.assert_close(run.embed(texts), run.embed(texts), atol=2e-3, rtol=0)
-    assert 0 < sum(one.nbytes for one in run.frozen.kept.values()) <= 1_000
+    assert 0 < sum(one.nbytes for one in states_of(run).kept.values()) <= 1_000
 
 
 def test_nothing_is_dropped_below_and_something_above(deep, tmp_path):
@@ -70,12 +75,13 @@ def test_nothing_is_dropped_below_and_something_above(deep, tmp_path):
     texts = list(range(20))
     one, other = run.vectors(texts, []), run.vectors(texts, [])
     assert not torch.equal(one, other)
-    states = [run.frozen.kept[text].clone() for text in texts]
-    run.frozen.kept.clear()
+    kept = states_of(run).kept
+    states = [kept[text].clone() for text in texts]
+    kept.clear()
     run.model.train()
     run.vectors(texts, [])
     for text, before in zip(texts, states, strict=True):
-        torch.testing.assert_close(run.frozen.kept[text], before, atol=2e-3, rtol=0)
+        torch.testing.assert_close(kept[text], before, atol=2e-3, rtol=0)
 
 
 def test_what_cannot_be_is_refused(deep, tmp_path):
