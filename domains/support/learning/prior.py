@@ -23,6 +23,7 @@ from domains.support.suggesting.features import ANSWER, NO_PAST, Name, Past, fea
 from domains.support.suggesting.ranker import RelevanceHead, Weights, prior, relevance_of
 from domains.support.suggesting.retrieve import MemoryPools
 from domains.support.training_data import document_text, ranker_questions
+from suite.encoder.metrics import area_under_curve
 from suite.index.engine import Document
 
 SEED = 3
@@ -147,5 +148,4 @@ def auroc(scores: np.ndarray, right: np.ndarray) -> float:
     """The probability that a right one is scored above a wrong one; 0.5 where there is only one kind."""
     if right.all() or not right.any():
         return 0.5
-    order = scores[right][:, None] - scores[~right][None, :]
-    return float((order > 0).mean() + 0.5 * (order == 0).mean())
+    return area_under_curve(scores, right)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from suite.encoder import metrics
 
@@ -39,3 +40,11 @@ def test_a_metric_that_is_not_defined_is_left_out():
     found = metrics.evaluate(two_classes([0.6, 0.7]), np.array([0, 0]))
     assert "auroc" not in found
     assert found["accuracy"] == 1
+
+
+def test_the_area_under_the_curve_is_the_librarys_ties_included():
+    rng = np.random.default_rng(0)
+    for count in (3, 40, 500):
+        scores, is_right = rng.integers(0, 12, count) / 12, rng.random(count) < 0.3
+        is_right[:2] = True, False
+        assert metrics.area_under_curve(scores, is_right) == pytest.approx(roc_auc_score(is_right, scores))
