@@ -1,0 +1,91 @@
+"""Smaller releases beside the one that taught them: quality on what was held out, texts/s, and megabytes.
+
+`release=FOLDER` is a trained checkpoint, `trained` in the output of the benchmark `training-quality` say; without it a
+body is trained first. Data and options are those of that benchmark. `layers=4,3,2` are the students, `teaching=10` the
+minutes that each is taught for, at most. Students learn from the texts that are trained on, and each has heads of its
+own. Rates are from raw text, all in turn, beside sentence-transformers' `encode` of the large body at its defaults.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from django.conf import settings
+
+from benchmarks.encoder import BODY, in_turn, rivals_of
+from benchmarks.training_ablations import primary
+from benchmarks.training_quality import BESIDE, PublicData, configured, prepared
+from suite.encoder import checkpoint
+from suite.encoder.model import Encoder
+from suite.encoder.sample import sample_texts
+from suite.encoder.training.config import TrainingConfig
+from suite.encoder.training.distillation import distil
+from suite.management.training import clear_errors
+from suite.releases import calibration, snapshot
+from suite.releases.compression import texts_of
+
+NAME = "compression"
+HELP = "releases with fewer layers beside the one that taught them: quality, texts/s, megabytes (release, layers, teaching)"  # noqa: E501
+TEXTS = 600
+RIVAL = "sentence-transformers"
+
+
+def run(
+    release: str = "", layers: str = "4,3,2", teaching: float = 10.0, data: str = "", config: str = "",
+    output: str = "", only: str = "", movielens: str = "", rounds: int = 5, **fields: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """{"table": in Markdown, "rows": {name: {"metrics": {measure: primary metric}, "texts_a_second", "ratio" to the
+    rival's, "megabytes", "engine"}}}."""
+    with tempfile.TemporaryDirectory() as scratch, clear_errors():
+        recipe = configured(config, fields, only)
+        public = prepared(Path(output or scratch), data, only, movielens)
+        folders = {"teacher": Path(release) if release else public.trained("teacher", recipe)[0]}
+        teacher = Encoder.load(str(folders["teacher"]), threads=settings.ENCODER_THREADS)
+        for count in (int(one) for one in layers.split(",")):
+            folders[f"{count} layers"] = taught(teacher, count, teaching, public)
+        metrics = {
+            name: {measure: found[primary(measure)] for measure, found in public.measured(folder).items()}
+            for name, folder in folders.items()
+        }
+        encoders = {name: calibration.load(folder) for name, folder in folders.items()}
+        rivals, _ = rivals_of(recipe.body or BODY, teacher.device.type)
+        texts = sample_texts(teacher.tokenizer, TEXTS)
+        torch.set_num_threads(teacher.threads)
+        contestants = {name: (encoder.embed, texts) for name, encoder in encoders.items()}
+        rates, _ = in_turn({RIVAL: (rivals[RIVAL], texts), **contestants}, rounds)
+        rows = {
+            name: {
+                "metrics": metrics[name],
+                "texts_a_second": round(rates[name], 1),
+                "ratio": round(rates[name] / rates[RIVAL], 2),
+                "megabytes": round((folder / checkpoint.WEIGHTS).stat().st_size / 2**20, 1),
+                "engine": encoders[name].engine_name,
+            }
+            for name, folder in folders.items()
+        }
+        return {"table": table(rows), "rival": round(rates[RIVAL], 1), "rows": rows}
+
+
+def taught(teacher: Encoder, layers: int, minutes: float, public: PublicData) -> Path:
+    """The folder of a student with heads of its own."""
+    files = [*public.wanted, *(BESIDE[one] for one in public.wanted if one in BESIDE)]
+    tasks = snapshot.take([snapshot.Source(name, public.folder / f"{name}.train.jsonl") for name in files]).tasks
+    texts = [text for task in tasks for text in texts_of(task)]
+    student = distil(teacher, layers, texts, minutes=minutes, say=lambda line: None)
+    body = public.folder / f"body of {layers} layers"
+    student.save(body)
+    folder, _ = public.trained(f"{layers} layers", TrainingConfig(body=str(body), epochs=0))
+    return folder
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    first = next(iter(rows.values()))["metrics"]
+    lines = [["", *(f"{measure} {primary(measure)}" for measure in first), "texts/s", "times the rival's", "MB"]]
+    lines.append(["---"] * len(lines[0]))
+    for name, row in rows.items():
+        values = (f"{row['metrics'][measure]:.4f}" for measure in first)
+        lines.append([name, *values, f"{row['texts_a_second']:.0f}", f"{row['ratio']:.2f}", f"{row['megabytes']:.0f}"])
+    return "\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
