@@ -44,7 +44,7 @@ def run(
         public = prepared(Path(output or scratch), data, only, movielens)
         folders = {"teacher": Path(release) if release else public.trained("teacher", recipe)[0]}
         teacher = Encoder.load(str(folders["teacher"]), threads=settings.ENCODER_THREADS)
-        for count in (int(one) for one in layers.split(",")):
+        for count in (int(one) for one in str(layers).split(",")):  # one alone comes as a number
             folders[f"{count} layers"] = taught(teacher, count, teaching, public)
         metrics = {
             name: {measure: found[primary(measure)] for measure, found in public.measured(folder).items()}

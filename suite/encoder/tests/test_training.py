@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from suite.encoder.training.mining import with_hard_negatives
 from suite.encoder.training.replicas import Replicas, together
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import Example, Plan, Task, Texts, TrainingError, read_tasks, with_right
-from suite.encoder.training.validation import reciprocal_rank
+from suite.encoder.training.validation import measure, reciprocal_rank
 
 LABELS = ("bad", "fine", "good")
 THINGS = ["tent", "lamp", "stove", "rope", "boot", "knife", "map", "compass", "flask", "torch", "blanket", "saw"]
@@ -231,6 +233,28 @@ def test_validation_takes_the_best_of_several_right_answers():
     together = reciprocal_rank(anchors, right, [1, 2, 3], vectors, row)
     assert together == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
     assert reciprocal_rank(torch.zeros(1, 2), [{1}], [1, 2, 3], vectors, row) == pytest.approx(1 / 3)  # ties count
+
+
+def rows_of(vectors: torch.Tensor, texts: Sequence[int]) -> torch.Tensor:
+    return vectors[list(texts)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "learned"),
+    [
+        ("contrastive", ("red tent", "tent", ()), ("blue", "red tent", ())),
+        ("next-item", (("red tent",), "tent"), (("blue",), "red tent")),
+    ],
+)
+def test_validation_finds_among_what_was_learned_too(tiny, kind, wanted, learned):
+    place = {"red tent": [1.0, 0.0], "tent": [1.0, 0.1], "blue": [0.0, 1.0]}
+    found: list[float] = []
+    for train in ([learned], [wanted]):
+        texts = Texts(tiny.tokenizer, 32)
+        tasks = read_tasks([Given("shop.answers", kind, (), train, [wanted])], texts)
+        vectors = torch.nn.functional.normalize(torch.tensor([place[text] for text in texts.numbers]), dim=1)
+        found += measure(tasks, Heads(tasks, 2, 20.0), partial(rows_of, vectors)).values()
+    assert found == [0.5, 1.0]
 
 
 def test_a_history_leans_to_the_newest():

@@ -10,7 +10,7 @@ import torch
 from suite.encoder.heads import CLASSIFICATION, PAIR
 from suite.encoder.metrics import auroc, macro_f1
 from suite.encoder.training.losses import Heads, history
-from suite.encoder.training.tasks import CONTRASTIVE, Example, Task
+from suite.encoder.training.tasks import CONTRASTIVE, NEXT_ITEM, Example, Task
 
 MOST = 1_000  # examples of a task: enough to tell bodies apart, few enough to look often
 
@@ -38,7 +38,8 @@ def sampled(examples: list[Example]) -> list[Example]:
 
 
 def primary(number: int, task: Task, examples: list[Example], heads: Heads, embed: Embed) -> float:
-    texts = list(dict.fromkeys(text for one in examples for text in one.texts))
+    known = others(task)
+    texts = list(dict.fromkeys([*(text for one in examples for text in one.texts), *known]))
     vectors = embed(texts)  # (t, d)
     row = {text: place for place, text in enumerate(texts)}
     labels = np.array([one.label for one in examples])
@@ -51,11 +52,19 @@ def primary(number: int, task: Task, examples: list[Example], heads: Heads, embe
         return auroc(np.stack([-cosines, cosines], axis=1), labels)
     if task.kind == CONTRASTIVE:
         anchors = vectors[[row[one.texts[0]] for one in examples]]
-        candidates = [text for one in examples for text in one.texts[1:]]
+        candidates = [*(text for one in examples for text in one.texts[1:]), *known]
         return reciprocal_rank(anchors, [one.right for one in examples], candidates, vectors, row)
     histories = torch.stack([history(vectors, [row[text] for text in one.texts[1:]]) for one in examples])
     targets = [one.texts[0] for one in examples]
-    return reciprocal_rank(histories, [{target} for target in targets], targets, vectors, row)
+    return reciprocal_rank(histories, [{target} for target in targets], [*targets, *known], vectors, row)
+
+
+def others(task: Task) -> list[int]:
+    """Texts of training examples that stand among the candidates, too, as they do in use: a body that has learned to
+    find these everywhere is not the better one."""
+    if task.kind not in {CONTRASTIVE, NEXT_ITEM}:
+        return []
+    return [one.texts[1 if task.kind == CONTRASTIVE else 0] for one in sampled(task.train)]
 
 
 def reciprocal_rank(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -231,6 +232,9 @@ def test_ranks_are_among_all_that_is_right_for_somebody():
     assert reciprocal_ranks(np.ones((1, 4)), np.arange(4)[None] == 2).tolist() == [0.25]  # ties count against it
     both = TaskExamples("shop.answers", "contrastive", validation=[*examples[:2], ("red tent", "lamp", ())])
     assert evaluate(encoder, [], [both], {})["shop.answers contrastive"]["value"] == 1.0  # a tent has two answers
+    beside = replace(both, train=[("where", "red tent", ())])  # what was learned stands beside what is right
+    found = evaluate(encoder, [], [beside], {})["shop.answers contrastive"]
+    assert found["value"] == pytest.approx((0.5 + 1 + 0.5) / 3, abs=1e-5)
     walks = similarities(encoder, [("red tent", "lamp")], ["tent red", "lamp"])
     assert walks[0, 0] > walks[0, 1] > 0  # the newest counts most
     task = TaskExamples("shop.answers", "contrastive", train=examples, validation=examples)
