@@ -17,7 +17,7 @@ from django.conf import settings
 
 from benchmarks.encoder import BODY, in_turn, rivals_of
 from benchmarks.training_ablations import primary
-from benchmarks.training_quality import BESIDE, PublicData, configured, prepared
+from benchmarks.training_quality import PublicData, configured, prepared
 from suite.encoder import checkpoint
 from suite.encoder.model import Encoder
 from suite.encoder.sample import sample_texts
@@ -71,9 +71,7 @@ def run(
 
 def taught(teacher: Encoder, layers: int, minutes: float, public: PublicData) -> Path:
     """The folder of a student with heads of its own."""
-    files = [*public.wanted, *(BESIDE[one] for one in public.wanted if one in BESIDE)]
-    tasks = snapshot.take([snapshot.Source(name, public.folder / f"{name}.train.jsonl") for name in files]).tasks
-    texts = [text for task in tasks for text in texts_of(task)]
+    texts = [text for task in snapshot.take(public.sources()).tasks for text in texts_of(task)]
     student = distil(teacher, layers, texts, minutes=minutes, say=lambda line: None)
     body = public.folder / f"body of {layers} layers"
     student.save(body)

@@ -31,6 +31,7 @@ from domains.finance.public_data import read_sentfin, read_twitter_topics
 from suite.encoder.training.config import TrainingConfig, read_config
 from suite.formats import LoadOptions, read_records
 from suite.management.training import clear_errors
+from suite.releases import snapshot
 from suite.releases.training_data import is_held_out
 
 NAME = "training-quality"
@@ -99,12 +100,16 @@ class PublicData:
     files: Files
     wanted: list[str]
 
+    def sources(self) -> list[snapshot.Source]:
+        """What is trained on."""
+        used = [*self.wanted, *(BESIDE[one] for one in self.wanted if one in BESIDE)]
+        return [snapshot.Source(one, self.folder / f"{one}.train.jsonl") for one in used]
+
     def trained(self, name: str, config: TrainingConfig, **streams: Any) -> tuple[Path, float]:
         """(the folder of the release, seconds that training took)."""
-        used = [*self.wanted, *(BESIDE[one] for one in self.wanted if one in BESIDE)]
         place = self.folder / f"{name}.json"
         place.write_text(json.dumps(config.changes()))
-        inputs = [f"--data={one}={self.folder / one}.train.jsonl" for one in used]
+        inputs = [f"--data={source.name}={source.path}" for source in self.sources()]
         started = time.monotonic()
         call_command("train", *inputs, f"--config={place}", f"--output={self.folder / name}",
                      **{"stdout": io.StringIO()} | streams)  # fmt: skip

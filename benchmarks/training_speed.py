@@ -24,7 +24,7 @@ from django.conf import settings
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from benchmarks.training_quality import BESIDE, configured, prepared
+from benchmarks.training_quality import configured, prepared
 from suite.encoder.engines.padded import pad, pool
 from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
@@ -37,8 +37,6 @@ from suite.releases import snapshot
 NAME = "training-speed"
 HELP = "examples/s of training, beside a plain float32 loop over the same padded batches (rounds, batches)"
 DROPOUT = 0.1  # of bodies as they come, their attention included
-
-
 PLAIN: dict[str, Any] = {"is_embedding_trained": True, "frozen_layers": 0, "precision": "float32"}
 
 
@@ -81,8 +79,7 @@ def run(
         recipe = configured(config, fields, only)
         recipe = replace(recipe, minutes=0, hard_negatives=0, retention=0)  # which cost either the same
         public = prepared(Path(scratch), data, only, movielens)
-        files = [*public.wanted, *(BESIDE[one] for one in public.wanted if one in BESIDE)]
-        tasks = snapshot.take([snapshot.Source(name, public.folder / f"{name}.train.jsonl") for name in files]).tasks
+        tasks = snapshot.take(public.sources()).tasks
         encoder = Encoder.load(recipe.body or settings.ENCODER, threads=settings.ENCODER_THREADS)
         folder = RunFolder(Path(scratch) / "run", "")
         torch.set_num_threads(encoder.threads)

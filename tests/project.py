@@ -206,8 +206,9 @@ class Installation:
         if self.questions is None:
             environment = {**self.environment, "DJANGO_SETTINGS_MODULE": "suite.settings"}
             command = [sys.executable, "-c", QUESTIONS]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-            self.questions = subprocess.Popen(command, cwd=self.folder, env=environment, **pipes)  # type: ignore[call-overload]
+            self.questions = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
             atexit.register(self.questions.kill)
         questions = self.questions
         assert questions is not None and questions.stdin is not None and questions.stdout is not None

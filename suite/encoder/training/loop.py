@@ -255,11 +255,12 @@ class Run:
         """Unit vectors of texts by number, (n, d), with gradients. What each pass through the trained layers
         begins with, token embeddings mostly, is put into `embedded`, or else `pushed` is added to it."""
         order, parts = [], []
+        words = self.model.get_input_embeddings()
         for number, positions in enumerate(batches(self.texts.lengths(texts), PASS_TOKENS)):
             chosen = [texts[position] for position in positions]
             ids, mask = self.padded(chosen)
             with self.precision():
-                states = self.frozen.states(chosen, ids, mask) if self.frozen else self.words(ids)  # (b, t, d)
+                states = self.frozen.states(chosen, ids, mask) if self.frozen else words(ids)  # (b, t, d)
                 if pushed:
                     states = states + pushed[number]
                 elif self.config.adversarial:
@@ -273,10 +274,6 @@ class Run:
         places = torch.empty(len(order), dtype=torch.long)
         places[order] = torch.arange(len(order))
         return torch.cat(parts)[places.to(self.device)]
-
-    def words(self, ids: torch.Tensor) -> torch.Tensor:
-        """Token embeddings, (b, t) -> (b, t, d)."""
-        return self.model.get_input_embeddings()(ids)
 
     def padded(self, texts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         lengths = torch.tensor(self.texts.lengths(texts))
