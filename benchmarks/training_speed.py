@@ -47,9 +47,10 @@ class PlainRun(Run):
         super().__init__(encoder, given, replace(config, **PLAIN), folder)
         self.strings = list(self.texts.numbers)
         self.repeated: list[int] = []  # the texts of the batch under way
-        for module in self.model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = DROPOUT
+        for module in list(self.model.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, torch.nn.Dropout):
+                    setattr(module, name, torch.nn.Dropout(DROPOUT))
 
     def backward(self, which: int, positions: Iterable[int]) -> float:
         places = list(positions)

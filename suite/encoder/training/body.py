@@ -13,12 +13,27 @@ from suite.encoder.training.tasks import TrainingError
 LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")  # of a parameter's name, in the bodies of transformers
 
 
+class Dropout(torch.nn.Dropout):
+    """Drops as its parent does, but draws eight elements with each random number, which CPUs are slow to make: a third
+    of the time. The share that is dropped is rounded to a 256th."""
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        dropped = round(256 * self.p)
+        if not self.training or not dropped or given.device.type != "cpu":
+            return super().forward(given)
+        words = torch.empty(-(-given.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        kept = words.view(torch.uint8)[: given.numel()].view(given.shape) >= dropped
+        return given * kept.to(given.dtype).mul_(256 / (256 - dropped))
+
+
 def with_dropout(model: torch.nn.Module, share: float) -> torch.nn.Module:
     """The model with this share of its hidden states dropped in training. Attention itself is left whole: the fused
     kernel of CPUs has no dropout, and the slow one would be taken instead."""
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0 if "attention.self" in name or "attn" in name else share
+    for parent, module in list(model.named_modules()):
+        for name, child in module.named_children():
+            if isinstance(child, torch.nn.Dropout):
+                is_attention = "attention.self" in parent or "attn" in f"{parent}.{name}"
+                setattr(module, name, Dropout(0.0 if is_attention else share))
     return model
 
 
