@@ -2,13 +2,14 @@
 
 `release=FOLDER` is a trained checkpoint, `trained` in the output of the benchmark `training-quality` say; without it a
 body is trained first. Data and options are those of that benchmark. `layers=4,3,2` are the students, `teaching=10` the
-minutes that each is taught for, at most. Students learn from the texts that are trained on, and each has heads of its
-own. Rates are from raw text, all in turn, beside sentence-transformers' `encode` of the large body at its defaults.
+minutes that each is taught for, at most. Students learn from what is trained on, and each has heads of its own. Rates
+are from raw text, all in turn, beside sentence-transformers' `encode` of the large body at its defaults.
 """
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,13 @@ from django.conf import settings
 
 from benchmarks.encoder import BODY, in_turn, rivals_of
 from benchmarks.training_ablations import primary
-from benchmarks.training_quality import PublicData, configured, prepared
+from benchmarks.training_quality import configured, prepared
 from suite.encoder import checkpoint
 from suite.encoder.model import Encoder
 from suite.encoder.sample import sample_texts
-from suite.encoder.training.config import TrainingConfig
-from suite.encoder.training.distillation import distil
 from suite.management.training import clear_errors
-from suite.releases import calibration, snapshot
-from suite.releases.compression import texts_of
+from suite.releases import calibration
+from suite.releases.compression import TEACHING
 
 NAME = "compression"
 HELP = "releases with fewer layers beside the one that taught them: quality, texts/s, megabytes (release, layers, teaching)"  # noqa: E501
@@ -45,7 +44,8 @@ def run(
         folders = {"teacher": Path(release) if release else public.trained("teacher", recipe)[0]}
         teacher = Encoder.load(str(folders["teacher"]), threads=settings.ENCODER_THREADS)
         for count in (int(one) for one in str(layers).split(",")):  # one alone comes as a number
-            folders[f"{count} layers"] = taught(teacher, count, teaching, public)
+            lesson = replace(TEACHING, body=str(folders["teacher"]), layers=count, minutes=teaching)
+            folders[f"{count} layers"], _ = public.trained(f"{count} layers", lesson)
         metrics = {
             name: {measure: found[primary(measure)] for measure, found in public.measured(folder).items()}
             for name, folder in folders.items()
@@ -67,16 +67,6 @@ def run(
             for name, folder in folders.items()
         }
         return {"table": table(rows), "rival": round(rates[RIVAL], 1), "rows": rows}
-
-
-def taught(teacher: Encoder, layers: int, minutes: float, public: PublicData) -> Path:
-    """The folder of a student with heads of its own."""
-    texts = [text for task in snapshot.take(public.sources()).tasks for text in texts_of(task)]
-    student = distil(teacher, layers, texts, minutes=minutes, say=lambda line: None)
-    body = public.folder / f"body of {layers} layers"
-    student.save(body)
-    folder, _ = public.trained(f"{layers} layers", TrainingConfig(body=str(body), epochs=0))
-    return folder
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:

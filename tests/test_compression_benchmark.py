@@ -2,30 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from benchmarks import compression
-from benchmarks.training_quality import PublicData, write
-from suite.encoder.model import Encoder
-from suite.encoder.tests.models import write_tiny
-
-
-@pytest.mark.django_db
-def test_a_student_has_fewer_layers_and_heads_of_its_own(tmp_path):
-    teacher = Encoder.load(str(write_tiny(tmp_path / "tiny", layers=2)), threads=1, device="cpu")
-    words = ["tent", "lamp", "stove", "rope", "boot"]
-    rows = [
-        {"text": f"{word} {number}", "label": "up" if number % 2 else "down"} for word in words for number in range(40)
-    ]
-    files = {"finance.topics.train": rows, "finance.topics.test": rows[::7]}
-    for name, records in files.items():
-        write(tmp_path / f"{name}.jsonl", records)
-    public = PublicData(tmp_path, files, ["finance.topics"])
-    folder = compression.taught(teacher, 1, 0.05, public)
-    student = Encoder.load(str(folder), threads=1, device="cpu")
-    assert (len(teacher.model.encoder.layer), len(student.model.encoder.layer)) == (2, 1)
-    assert list(student.heads) == ["topic"]
-    assert set(public.measured(folder)) == {"finance.topics"}
 
 
 def test_the_table_has_a_row_for_each():

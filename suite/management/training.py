@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -58,14 +58,22 @@ def source(text: str) -> Source:
 def carried_out(
     options: dict[str, Any], config: TrainingConfig, teller: Teller, *, by: str, trials: int = 0
 ) -> TrainingRun:
-    """A run of rows, worked on here, or watched where a worker does. Raises `CommandError` where it is not done."""
-    data, validation = (
-        [(one.name, str(one.path.absolute())) for one in options[name]] for name in ("data", "validation")
-    )
+    """A run of rows, seen through. Raises `CommandError` where it is not done."""
+    data, validation = (named(options[name]) for name in ("data", "validation"))
     has_rows = options["rows"] or not data
     run = services.request_training(
         data, validation, has_rows=has_rows, config=config.changes(), trials=trials, by=by, is_rung=False
     )
+    return seen_through(run, teller)
+
+
+def named(sources: Iterable[Source]) -> list[tuple[str, str]]:
+    """Format and path of files, as a run's row has them."""
+    return [(one.name, str(one.path.absolute())) for one in sources]
+
+
+def seen_through(run: TrainingRun, teller: Teller) -> TrainingRun:
+    """The run, worked on here, or watched where a worker does. Raises `CommandError` where it is not done."""
     progress = ProgressTeller(teller)
     while run.state in selectors.OUTSTANDING_RUNS:
         if not runs.carry_out_requested(teller.say, progress.report):

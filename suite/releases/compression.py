@@ -5,20 +5,25 @@ Imports torch: for workers and commands only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from suite.encoder.training.distillation import distil
-from suite.encoder.training.loop import Report
-from suite.encoder.training.tasks import TrainingError
+from suite.encoder.model import Encoder
+from suite.encoder.training.config import TrainingConfig
+from suite.encoder.training.loop import Report, fine_tune
+from suite.encoder.training.states import RunFolder
+from suite.encoder.training.tasks import text_task
 from suite.releases import runtime
-from suite.releases.building import fit_heads, keep
+from suite.releases.building import HeadPlan, fit_heads, keep
 from suite.releases.calibration import calibrated
 from suite.releases.comparison import ACTIVE, evaluate, note
 from suite.releases.models import Release
 from suite.releases.snapshot import Snapshot
-from suite.releases.training import head_plans
-from suite.releases.training_data import CLASSIFICATION, CONTRASTIVE, PAIR, TaskExamples
+from suite.releases.training import digest_of, head_plans
+
+TEACHING = TrainingConfig(epochs=20, batch_size=48, max_tokens=64, layer_decay=1, retention=50, patience=0)
+OTHERS = "other texts"  # of heads whose examples are no task of the snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +31,8 @@ class Compression:
     """What is made smaller: how many layers are left (0: all), and whether the weights are kept in int8."""
 
     layers: int
-    minutes: float = 10.0  # of teaching, at most
-    is_int8: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises `TrainingError`."""
-        if not self.layers and not self.is_int8:
-            raise TrainingError("nothing would be smaller: give fewer layers, or int8, or both")
-        if not self.minutes > 0:
-            raise TrainingError(f"minutes must be more than 0, not {self.minutes:g}")
+    minutes: float  # of teaching, at most
+    is_int8: bool
 
     def __str__(self) -> str:
         parts = [f"{self.layers} layers"] * bool(self.layers) + ["int8"] * self.is_int8
@@ -42,19 +40,14 @@ class Compression:
 
 
 def compress(
-    teacher: Release, wanted: Compression, snapshot: Snapshot, *, say: Callable[[str], None],
-    report: Report = lambda progress: None,
+    teacher: Release, wanted: Compression, snapshot: Snapshot, folder: Path, *, say: Callable[[str], None],
+    report: Report,
 ) -> Release:  # fmt: skip
-    """A candidate that is smaller than the teacher, compared with it. It learns from the snapshot's texts and from
-    those of the heads' examples. Raises `TrainingError`, `CheckpointError`, `NoRelease`, and what `report` raises."""
+    """A candidate that is smaller than the teacher, compared with it. Goes on from what the same compression left in
+    `folder`. Raises `TrainingError`, `CheckpointError`, `NoRelease`, and what `report` raises."""
     plans = head_plans(snapshot.tasks, has_other_heads=True)
     large = runtime.encoder_for(teacher.fingerprint)
-    small = large
-    if wanted.layers:
-        texts = [text for task in snapshot.tasks for text in texts_of(task)]
-        texts += [text for plan in plans for inputs, _ in plan.examples.train for text in as_texts(inputs)]
-        say(f"Teaching {wanted.layers} layers on {len(set(texts)):,} texts")
-        small = distil(large, wanted.layers, texts, minutes=wanted.minutes, say=say, report=report)
+    small = taught(large, wanted, snapshot, plans, folder, say, report) if wanted.layers else large
     if wanted.is_int8:
         small = small.in_int8()
     heads, metrics, problems = fit_heads(small, plans, say)
@@ -67,16 +60,16 @@ def compress(
     return release
 
 
-def texts_of(task: TaskExamples) -> Iterator[str]:
-    """The texts that a task trains on."""
-    for example in task.train:
-        if task.kind in {CLASSIFICATION, PAIR}:
-            yield from as_texts(example[0])
-        elif task.kind == CONTRASTIVE:
-            yield from (example[0], example[1], *example[2])
-        else:
-            yield from (*example[0], example[1])
-
-
-def as_texts(inputs: str | tuple[str, str]) -> tuple[str, ...]:
-    return (inputs,) if isinstance(inputs, str) else inputs
+def taught(
+    teacher: Encoder, wanted: Compression, snapshot: Snapshot, plans: Iterable[HeadPlan], folder: Path,
+    say: Callable[[str], None], report: Report,
+) -> Encoder:  # fmt: skip
+    """A student that learns the snapshot's tasks, and to give the teacher's vectors of all texts."""
+    config = replace(TEACHING, layers=wanted.layers, minutes=wanted.minutes)
+    known = {task.head for task in snapshot.tasks}
+    examples = [example for plan in plans if plan.spec.name not in known for example in plan.examples.train]
+    texts = [text for inputs, _ in examples for text in ((inputs,) if isinstance(inputs, str) else inputs)]
+    others = [text_task(OTHERS, texts)] if texts else []
+    say(f"Teaching {wanted.layers} layers on {len(snapshot.tasks)} tasks, {len(texts):,} other texts")
+    run = RunFolder(folder, digest_of([snapshot.digest, teacher.fingerprint, config.as_dict()]))
+    return fine_tune(teacher, [*snapshot.tasks, *others], config, run, report)[0]

@@ -94,7 +94,9 @@ def carry_out(run: TrainingRun, notebook: Notebook) -> None:
     """The whole way. Raises what `attempt` catches; the active release serves on whatever happens."""
     if run.teacher is not None:
         taken = snapshot_of(run, TrainingConfig(), notebook.say)
-        run.release = compress(run.teacher, Compression(**run.config), taken, say=notebook.say, report=notebook.report)
+        wanted = Compression(**run.config)
+        with logged(run.folder / TENSORBOARD, notebook.say, notebook.report) as report:
+            run.release = compress(run.teacher, wanted, taken, run.folder, say=notebook.say, report=report)
         run.save(update_fields=["release"])
         finish(run, TrainingRun.State.DONE, f"made release {run.release_id}")
         return

@@ -133,20 +133,28 @@ def request_training(
 
 
 def request_compression(
-    teacher: Release, *, layers: int = 0, is_int8: bool = False, minutes: float = 10.0, by: str = ""
-) -> TrainingRun:
-    """Ask for a smaller release of `teacher`; it learns from the applications' own rows. `layers` 0 keeps them all.
-    Raises `RequestRefused` where nothing would be smaller."""
+    teacher: Release, *, layers: int = 0, is_int8: bool = False, minutes: float = 10.0,
+    data: Sequence[tuple[str, str]] = (), has_rows: bool = True, by: str = "", is_rung: bool = True,
+) -> TrainingRun:  # fmt: skip
+    """Ask for a smaller release of `teacher`, which learns from what a training run would. `layers` 0 keeps them all.
+    Raises `RequestRefused` where nothing would be smaller, or no time is left to teach."""
     if not layers and not is_int8:
         raise RequestRefused("nothing would be smaller: give fewer layers, or int8, or both")
+    if layers < 0:
+        raise RequestRefused(f"layers must be 0 or more, not {layers}")
+    if not minutes > 0:
+        raise RequestRefused(f"minutes must be more than 0, not {minutes:g}")
     with transaction.atomic():
         run = TrainingRun.objects.create(
             teacher=teacher,
+            data=list(data),
+            has_rows=has_rows,
             config={"layers": layers, "is_int8": is_int8, "minutes": minutes},
             requested_by=by[:150],
         )
         broadcast([TOPIC])
-        transaction.on_commit(ring_training)
+        if is_rung:
+            transaction.on_commit(ring_training)
     return run
 
 

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
+import numpy as np
 import torch
 
+from suite.encoder import engines
+from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.tasks import TrainingError
 
 LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")  # of a parameter's name, in the bodies of transformers
+
+
+def body_of(encoder: Encoder, config: TrainingConfig) -> Any:
+    """A copy of the encoder's body with as many of its layers as are wanted, evenly spaced, the first and the last of
+    them included, after Sanh et al., DistilBERT, 2019. Raises `TrainingError`."""
+    model, count = copy.deepcopy(encoder.model), config.layers
+    if not count:
+        return model
+    if not engines.body.is_known(encoder.settings):
+        raise TrainingError(f"a body of kind {encoder.settings.get('model_type')!r} cannot be made smaller yet")
+    has = len(model.encoder.layer)
+    if count >= has:
+        raise TrainingError(f"layers must be fewer than the body's {has}, not {count}")
+    kept = np.linspace(0, has - 1, count).round().astype(int) if count > 1 else [-1]
+    model.encoder.layer = torch.nn.ModuleList(model.encoder.layer[int(place)] for place in kept)
+    model.config.num_hidden_layers = count
+    return model
 
 
 class Dropout(torch.nn.Dropout):

@@ -36,6 +36,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     clip: float = 1.0  # largest norm of all gradients together
     dropout: float = 0.1  # of hidden states, while training
+    layers: int = 0  # that are left of the body, evenly spaced, and taught to give the vectors of all; 0: all are left
     frozen_layers: int = 0  # lowest layers that stay as they are; what they make of a text is computed only once
     is_embedding_trained: bool = False  # the token embeddings are half of a small body, and gain little
     precision: str = "auto"  # "bfloat16" and "float32" force one; auto: bfloat16 where the device is quicker with it
@@ -43,7 +44,9 @@ class TrainingConfig:
     label_smoothing: float = 0.05
     scale: float = 20.0  # of cosines, before a softmax or a sigmoid
     hard_negatives: int = 1  # mined for each anchor with the body as it is at the start; 0: those of the batch only
-    retention: float = 5.0  # weight of the distance to the vectors that texts which are compared had; 0: they are free
+    retention: float = (
+        5.0  # weight of the distance to the vectors of before, of texts that are compared; with `layers`, of all
+    )
     item_residual: float = 0.0  # weight of the squares of what items learn beside their texts; 0: they learn nothing
     pseudo_labels: float = 0.0  # learn from texts that nobody labelled, where a release is so sure of them; 0: do not
     adversarial: float = 0.0  # length of the perturbation of token embeddings, against that of the embedding; 0: none
@@ -99,7 +102,7 @@ class TrainingConfig:
 
 
 PRECISIONS = ("auto", "bfloat16", "float32")
-WHOLE = {"seed", "batch_size", "accumulate", "max_tokens", "frozen_layers", "hard_negatives", "evaluations",
+WHOLE = {"seed", "batch_size", "accumulate", "max_tokens", "layers", "frozen_layers", "hard_negatives", "evaluations",
          "patience", "average", "lora_rank", "processes"}  # fmt: skip
 LIMITS = {
     "epochs": (0, 1_000),
@@ -116,6 +119,7 @@ LIMITS = {
     "weight_decay": (0, 1),
     "clip": (0.001, 1_000),
     "dropout": (0, 0.9),
+    "layers": (0, 1_000),
     "frozen_layers": (0, 1_000),
     "label_smoothing": (0, 0.5),
     "scale": (1, 200),

@@ -6,7 +6,6 @@ from its last state does what it would have done. Times are added up over all it
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import resource
@@ -24,14 +23,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from suite.encoder.heads import CLASSIFICATION
 from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
-from suite.encoder.training.body import freeze, rates, with_adapters, with_dropout
+from suite.encoder.training.body import body_of, freeze, rates, with_adapters, with_dropout
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.frozen import FrozenLayers, divided
 from suite.encoder.training.losses import Heads, Retained, loss_of, perturbation
 from suite.encoder.training.mining import with_hard_negatives
 from suite.encoder.training.replicas import Replicas, number_of, together
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import Example, Given, Plan, Texts, TrainingError, read_tasks
+from suite.encoder.training.tasks import Example, Given, Plan, Task, Texts, TrainingError, read_tasks
 from suite.encoder.training.validation import measure
 
 PASS_TOKENS = 4_096  # padded tokens of one pass through the body; a batch with more takes several
@@ -87,7 +86,8 @@ def carried_out(
         with together(count, encoder, folder.path, partial(helped, kind, given, config, folder)) as replicas:
             run = kind(encoder, given, config, folder, replicas)
             run.train(report)
-        return run.encoder.with_body(run.finished()), run.progress
+        layers = {"num_hidden_layers": config.layers} if config.layers else {}
+        return encoder.with_body(run.finished(), encoder.config_with(weights="", **layers)), run.progress
     except torch.OutOfMemoryError as error:
         raise TrainingError("out of memory on the device; use a smaller batch_size or max_tokens") from error
     except MemoryError as error:
@@ -117,7 +117,7 @@ class Run:
         self.texts = Texts(encoder.tokenizer, min(config.max_tokens, encoder.pooling.max_length))
         self.tasks = read_tasks(given, self.texts)
         torch.manual_seed(config.seed)
-        self.model: Any = with_dropout(copy.deepcopy(encoder.model), config.dropout)
+        self.model: Any = with_dropout(body_of(encoder, config), config.dropout)
         freeze(self.model, config)
         if config.lora_rank:
             self.model = with_adapters(self.model, config.lora_rank)
@@ -129,7 +129,7 @@ class Run:
         self.is_narrow = config.precision == "bfloat16" or (
             config.precision == "auto" and multiplies_bfloat16(self.device)
         )
-        self.retained = Retained(self.tasks, self.embed) if config.retention else None  # before anything is learned
+        self.retained = Retained(self.held_tasks(), self.embed_as_it_came)
         if config.hard_negatives:
             self.tasks = with_hard_negatives(self.tasks, self.embed, config.hard_negatives)
         self.plan = Plan(self.tasks, self.texts, config)
@@ -148,6 +148,12 @@ class Run:
     def new_heads(self) -> torch.nn.Module:
         """What is trained along with the body and thrown away afterwards."""
         return Heads(self.tasks, self.encoder.dimensions, self.config.scale, self.config.item_residual > 0)
+
+    def held_tasks(self) -> dict[int, Task]:
+        """The tasks, by number, whose texts' vectors stay near what they were."""
+        is_held = self.config.retention > 0
+        return {number: task for number, task in enumerate(self.tasks)
+                if is_held and (self.config.layers or task.kind != CLASSIFICATION)}  # fmt: skip
 
     @contextmanager
     def precision(self) -> Iterator[None]:
@@ -232,7 +238,7 @@ class Run:
     ) -> torch.Tensor:
         task = self.tasks[which]
         loss = loss_of(which, task, batch, vectors, row.__getitem__, self.heads, self.config)
-        if self.retained is not None and task.kind != CLASSIFICATION:
+        if which in self.retained.tasks:
             loss = loss + self.config.retention * self.retained.distance(texts, vectors)
         return loss
 
@@ -290,6 +296,11 @@ class Run:
         """Unit vectors of texts by number as the body is now, float32 (n, d)."""
         self.model.eval()
         return self.vectors(texts, [])
+
+    def embed_as_it_came(self, texts: Sequence[int]) -> torch.Tensor:
+        """Unit vectors of texts by number as the body was before training, all its layers, float32 (n, d)."""
+        vectors = self.encoder.embed([self.texts.ids[text] for text in texts])
+        return torch.from_numpy(vectors).to(self.device)
 
     # Looking and keeping -------------------------------------------------------------------------------------------
     def measured(self) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch.nn import functional as F
@@ -63,15 +63,15 @@ class Residuals(torch.nn.Module):
 
 
 class Retained:
-    """The vectors that texts had before training, of the tasks that compare texts.
+    """The vectors that the texts of some tasks, by number, had before training.
 
     Few texts are compared in training and many afterwards; what the body knew of all of them is kept where it stays
     near those vectors. After Li & Hoiem, Learning without Forgetting, 2016.
     """
 
-    def __init__(self, tasks: Sequence[Task], embed: Callable[[Sequence[int]], torch.Tensor]) -> None:
-        compared = (one for task in tasks if task.kind != CLASSIFICATION for one in task.train)
-        texts = list(dict.fromkeys(text for one in compared for text in one.texts))
+    def __init__(self, tasks: Mapping[int, Task], embed: Callable[[Sequence[int]], torch.Tensor]) -> None:
+        self.tasks = tasks
+        texts = list(dict.fromkeys(text for task in tasks.values() for one in task.train for text in one.texts))
         self.rows = {text: row for row, text in enumerate(texts)}
         self.vectors = embed(texts).half() if texts else torch.empty(0)  # (t, d)
 

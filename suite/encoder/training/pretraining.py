@@ -7,7 +7,7 @@ Gururangan et al., Don't Stop Pretraining, 2020. The loop is that of fine-tuning
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch.nn import functional
@@ -16,7 +16,7 @@ from suite.encoder.model import Encoder, batches
 from suite.encoder.training.config import ConfigError, TrainingConfig
 from suite.encoder.training.loop import PASS_TOKENS, Progress, Report, Run, carried_out
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import CLASSIFICATION, TrainingError
+from suite.encoder.training.tasks import TrainingError, text_task
 from suite.encoder.training.validation import sampled
 
 NAME = "masked tokens"  # the task's name, on pages and in logs; its metric is the share of them that is guessed
@@ -31,18 +31,6 @@ USED = ("body", "epochs", "minutes", "seed", "batch_size", "accumulate", "max_to
         "patience", "average", "checkpoint_seconds", "lora_rank", "processes")  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class TextTask:
-    """The texts in the shape of a task; the label says nothing."""
-
-    train: Sequence[tuple[str, str]]
-    validation: Sequence[tuple[str, str]]
-    name: str = NAME
-    kind: str = CLASSIFICATION
-    labels: tuple[str, ...] = ("",)
-    pseudo_labelled: tuple[()] = ()
-
-
 def pretrain(
     encoder: Encoder, texts: Iterable[str], config: TrainingConfig, folder: RunFolder, report: Report
 ) -> tuple[Encoder, Progress]:
@@ -54,8 +42,8 @@ def pretrain(
     if meaningless := sorted(name for name, value in config.as_dict().items()
                              if name not in USED and value != getattr(DEFAULT, name)):  # fmt: skip
         raise ConfigError(f"{', '.join(meaningless)} has no meaning in pretraining; the fields are {', '.join(USED)}")
-    held = [(text, "") for text in different[::VALIDATION]]
-    task = TextTask([(text, "") for place, text in enumerate(different) if place % VALIDATION], held)
+    read = [text for place, text in enumerate(different) if place % VALIDATION]
+    task = text_task(NAME, read, different[::VALIDATION])
     return carried_out(Pretraining, encoder, [task], replace(config, hard_negatives=0, retention=0), folder, report)
 
 

@@ -41,6 +41,22 @@ class Given(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TextTask:
+    """Texts in the shape of a task; the label says nothing."""
+
+    name: str
+    train: Sequence[tuple[str, str]]
+    validation: Sequence[tuple[str, str]]
+    kind: str = CLASSIFICATION
+    labels: tuple[str, ...] = ("",)
+    pseudo_labelled: tuple[()] = ()
+
+
+def text_task(name: str, train: Iterable[str], validation: Iterable[str] = ()) -> TextTask:
+    return TextTask(name, [(text, "") for text in train], [(text, "") for text in validation])
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """The texts of an example by number, and the class where its kind has one.
 

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from suite.encoder.checkpoint import CheckpointError
-from suite.encoder.training.tasks import TrainingError
+from suite.management.plain import PlainCommand
 from suite.management.promoting import Teller
-from suite.management.training import source
-from suite.releases import selectors, snapshot
-from suite.releases.compression import Compression, compress
-from suite.releases.runtime import NoRelease
-from suite.releases.snapshot import SnapshotError
+from suite.management.training import named, seen_through, source
+from suite.releases import selectors, services
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Make a candidate with fewer layers than a release has, taught to give its vectors, or with weights in int8,\n"
-        "or both; with heads and an evaluation of its own. `manage.py promote` can let it serve.\n\n"
+        "or both; with heads and an evaluation of its own. `manage.py promote` can let it serve. A run that was\n"
+        "killed goes on from its last checkpoint when any worker runs.\n\n"
         "Example:\n  manage.py compress --layers 3 --minutes 10 --data finance.sentiment=headlines.jsonl"
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--layers", type=int, default=0, help="how many layers it is to have; all where left out")
@@ -40,16 +33,20 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the release as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        teller = Teller(self, options["verbosity"] > 0)
+        data = named(options["data"])
         try:
-            wanted = Compression(options["layers"], options["minutes"], options["int8"])
             teacher = selectors.find(options["release"]) if options["release"] else selectors.active()
             if teacher is None:
-                raise NoRelease("no release is active yet; `manage.py release` makes the first one")
-            taken = snapshot.take(options["data"], with_rows=options["rows"])
-            release = compress(teacher, wanted, taken, say=teller.say)
-        except (selectors.NoSuchRelease, NoRelease, SnapshotError, TrainingError, CheckpointError) as error:
+                raise CommandError("no release is active yet; `manage.py release` makes the first one")
+            run = services.request_compression(
+                teacher, layers=options["layers"], is_int8=options["int8"], minutes=options["minutes"], data=data,
+                has_rows=options["rows"] or not data, by="manage.py compress", is_rung=False,
+            )  # fmt: skip
+        except (selectors.NoSuchRelease, services.RequestRefused) as error:
             raise CommandError(str(error)) from error
+        release = seen_through(run, Teller(self, options["verbosity"] > 0)).release
+        if release is None:
+            raise CommandError(f"{run.message}")
         if options["json"]:
             names = ("fingerprint", "body", "metrics", "comparison", "message")
             self.stdout.write(json.dumps({name: getattr(release, name) for name in names}))

@@ -1,0 +1,101 @@
+"""Bodies with some layers of another, which teaches them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from suite.encoder.model import Encoder
+from suite.encoder.sample import sample_texts
+from suite.encoder.tests.models import write_tiny
+from suite.encoder.tests.test_training import QUICK, Killed, every_task, mood_task, silent
+from suite.encoder.training.body import body_of
+from suite.encoder.training.config import TrainingConfig
+from suite.encoder.training.loop import Progress, fine_tune
+from suite.encoder.training.states import RunFolder
+from suite.encoder.training.tasks import TrainingError, text_task
+
+TEACHING = TrainingConfig(layers=2, epochs=8, minutes=0, learning_rate=3e-3, layer_decay=1, retention=50, evaluations=1)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory) -> Encoder:
+    folder = write_tiny(tmp_path_factory.mktemp("models") / "teacher", layers=4)
+    encoder = Encoder.load(str(folder), threads=1, device="cpu")
+    with torch.no_grad():  # as it comes, its layers hardly change what they are given
+        for layer in encoder.model.encoder.layer:
+            layer.output.dense.weight.mul_(20)
+    return encoder.with_body(encoder.model)
+
+
+def cosine(one: Encoder, other: Encoder, texts: list[str]) -> float:
+    return float(np.einsum("nd,nd->n", one.embed(texts), other.embed(texts)).mean())
+
+
+def test_fewer_layers_learn_the_vectors_of_all(teacher, tmp_path):
+    lesson = text_task("texts", sample_texts(teacher.tokenizer, 300))
+    unseen = sample_texts(teacher.tokenizer, 50, seed=1)
+    untaught = teacher.with_body(body_of(teacher, TEACHING), teacher.config_with(num_hidden_layers=2))
+    taught, _ = fine_tune(teacher, [lesson], TEACHING, RunFolder(tmp_path / "run", "d"), silent)
+    assert taught.settings["num_hidden_layers"] == 2
+    assert cosine(taught, teacher, unseen) > cosine(untaught, teacher, unseen) + 0.02
+    taught.save(tmp_path / "small")
+    loaded = Encoder.load(str(tmp_path / "small"), threads=1)
+    np.testing.assert_allclose(loaded.embed(unseen), taught.embed(unseen), atol=1e-6)
+    assert taught.fingerprint != untaught.fingerprint != teacher.fingerprint
+
+
+def test_a_student_stays_near_its_teacher_on_every_kind_of_task(teacher, tmp_path):
+    texts = [text for text, _ in mood_task().validation]
+    config = replace(QUICK, layers=2)
+    found = {}
+    for weight in (0, 50):
+        student, progress = fine_tune(
+            teacher, every_task(), replace(config, retention=weight), RunFolder(tmp_path / str(weight), "d"), silent
+        )
+        found[weight] = cosine(student, teacher, texts)
+        assert set(progress.evaluations[-1]["metrics"]) == {
+            "shop.moods", "shop.pairs", "shop.answers contrastive", "shop.walks next-item"
+        }  # fmt: skip
+    assert found[50] > found[0] + 0.02
+
+
+def test_a_killed_lesson_goes_on(teacher, tmp_path):
+    config = replace(TEACHING, dropout=0.1, checkpoint_seconds=0.0)
+    lesson = [text_task("texts", sample_texts(teacher.tokenizer, 64))]
+    whole, _ = fine_tune(teacher, lesson, config, RunFolder(tmp_path / "whole", "d"), silent)
+    folder, seen = RunFolder(tmp_path / "run", "d"), []
+
+    def report(progress: Progress) -> None:
+        seen.append(progress.batch)
+        if len(seen) == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fine_tune(teacher, lesson, config, folder, report)
+    student, _ = fine_tune(teacher, lesson, config, folder, report)
+    assert seen[5] >= 4  # it did not begin again
+    texts = sample_texts(teacher.tokenizer, 20, seed=2)
+    np.testing.assert_allclose(student.embed(texts), whole.embed(texts), atol=1e-4)
+
+
+def test_the_first_and_the_last_layer_are_kept_and_the_teacher_is_not_touched(teacher, tmp_path):
+    before = {name: tensor.clone() for name, tensor in teacher.model.state_dict().items()}
+    student: Any = body_of(teacher, TEACHING)
+    for own, place in zip(student.encoder.layer, (0, 3), strict=True):
+        torch.testing.assert_close(own.state_dict(), teacher.model.encoder.layer[place].state_dict())
+    lesson = text_task("texts", ["a tent", "a boat"])
+    fine_tune(teacher, [lesson], replace(TEACHING, layers=1, epochs=1), RunFolder(tmp_path, "d"), silent)
+    torch.testing.assert_close(teacher.model.state_dict(), before)
+
+
+def test_what_cannot_be_is_said(teacher, tmp_path):
+    with pytest.raises(TrainingError, match="layers must be fewer than the body's 4, not 4"):
+        fine_tune(teacher, [mood_task()], replace(TEACHING, layers=4), RunFolder(tmp_path, "d"), silent)
+    other = teacher.with_body(teacher.model, teacher.config_with(model_type="other"))
+    with pytest.raises(TrainingError, match="a body of kind 'other' cannot be made smaller yet"):
+        fine_tune(other, [mood_task()], TEACHING, RunFolder(tmp_path, "d"), silent)
