@@ -22,7 +22,9 @@ from suite.releases.models import Release
 from suite.releases.snapshot import Snapshot
 from suite.releases.training import digest_of, head_plans
 
-TEACHING = TrainingConfig(epochs=20, batch_size=48, max_tokens=64, layer_decay=1, retention=50, patience=0)
+TEACHING = TrainingConfig(
+    epochs=20, batch_size=48, max_tokens=64, learning_rate=3e-4, layer_decay=1, retention=50, evaluations=4, patience=0
+)
 OTHERS = "other texts"  # of heads whose examples are no task of the snapshot
 
 
