@@ -16,7 +16,7 @@ from django.core.management.base import CommandError, CommandParser
 from suite.encoder import checkpoint
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.training.config import ConfigError, TrainingConfig, read_config
-from suite.encoder.training.loop import Progress
+from suite.encoder.training.progress import Progress
 from suite.encoder.training.tasks import TrainingError
 from suite.management.promoting import Teller
 from suite.releases import runs, selectors, services
@@ -121,6 +121,8 @@ class ProgressTeller:
         for one in progress.evaluations[self.told :]:
             metrics = ", ".join(f"{name} {value:.3f}" for name, value in one["metrics"].items())
             self.teller.say(f"Validation after {one['batch']:,} batches: mean {one['mean']:.3f}; {metrics}")
+            if one["worse"]:
+                self.teller.say(f"Worse than before training: {', '.join(one['worse'])}")
         self.told = len(progress.evaluations)
         if time.monotonic() - self.told_at < TELL_SECONDS:
             return

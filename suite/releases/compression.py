@@ -11,7 +11,8 @@ from pathlib import Path
 
 from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
-from suite.encoder.training.loop import Report, fine_tune
+from suite.encoder.training.loop import fine_tune
+from suite.encoder.training.progress import Report
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import text_task
 from suite.releases import runtime

@@ -110,7 +110,7 @@ class TrainingRun(models.Model):
     config = models.JSONField(default=dict)  # of `TrainingConfig`, or of `compression.Compression`, what was chosen
     trials_wanted = models.PositiveSmallIntegerField("trials", default=0)  # of a search for settings; 0: it trains
     trials = models.JSONField(default=list)  # [`suite.encoder.training.search.Trial`], the last one perhaps under way
-    progress = models.JSONField(default=dict)  # `suite.encoder.training.loop.Progress`; of a search, its last trial's
+    progress = models.JSONField(default=dict)  # `suite.encoder.training.progress.Progress`; a search's last trial's
     notes = models.TextField(blank=True)  # what was left out of the data, and what is being done
     message = models.TextField(blank=True)
     release = models.ForeignKey(Release, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs")

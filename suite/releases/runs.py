@@ -22,7 +22,7 @@ from django.utils import timezone
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.model import Encoder
 from suite.encoder.training.config import ConfigError, TrainingConfig
-from suite.encoder.training.loop import Progress, Report
+from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.tasks import TrainingError
 from suite.encoder.training.tensorboard import logged
 from suite.jobs import held

@@ -14,7 +14,8 @@ from django.conf import settings
 
 from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
-from suite.encoder.training.loop import Progress, Report, fine_tune
+from suite.encoder.training.loop import fine_tune
+from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.search import Trial, search
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tensorboard import logged

@@ -18,7 +18,8 @@ from django.conf import settings
 from suite.domain import DomainError
 from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
-from suite.encoder.training.loop import Progress, fine_tune
+from suite.encoder.training.loop import fine_tune
+from suite.encoder.training.progress import Progress
 from suite.encoder.training.states import RunFolder
 from suite.releases.building import HeadPlan, declarations, fit_heads, plan_of
 from suite.releases.heads import Examples

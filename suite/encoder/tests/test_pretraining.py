@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from suite.encoder.training.config import ConfigError
-from suite.encoder.training.loop import Progress
 from suite.encoder.training.pretraining import DEFAULT, NAME, Pretraining, pretrain
+from suite.encoder.training.progress import Progress
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import TrainingError, text_task
 

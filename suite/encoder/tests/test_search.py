@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from suite.encoder.training.config import ConfigError, TrainingConfig
-from suite.encoder.training.loop import Progress, Report
+from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.search import DONE, FAILED, PRUNED, SPACE, Trial, search, space_of
 from suite.encoder.training.tasks import TrainingError
 

@@ -15,7 +15,8 @@ from suite.encoder.tests.models import write_tiny
 from suite.encoder.tests.test_training import QUICK, Killed, every_task, mood_task, silent
 from suite.encoder.training.body import body_of
 from suite.encoder.training.config import TrainingConfig
-from suite.encoder.training.loop import Progress, fine_tune
+from suite.encoder.training.loop import fine_tune
+from suite.encoder.training.progress import Progress
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import TrainingError, text_task
 

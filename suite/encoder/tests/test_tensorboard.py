@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from suite.encoder.tests.test_training import QUICK, Killed, every_task, silent
-from suite.encoder.training.loop import Progress, fine_tune
+from suite.encoder.training.loop import fine_tune
+from suite.encoder.training.progress import Progress
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tensorboard import logged
 

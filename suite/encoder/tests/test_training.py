@@ -17,9 +17,10 @@ from suite.encoder.model import Encoder
 from suite.encoder.tests.test_heads import moods
 from suite.encoder.training import loop, states
 from suite.encoder.training.config import ConfigError, TrainingConfig, read_config
-from suite.encoder.training.loop import Progress, Run, fine_tune
+from suite.encoder.training.loop import Run, fine_tune
 from suite.encoder.training.losses import Heads, history, loss_of, softmax_over_texts
 from suite.encoder.training.mining import with_hard_negatives
+from suite.encoder.training.progress import Progress
 from suite.encoder.training.replicas import Replicas, together
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import Example, Plan, Task, Texts, TrainingError, read_tasks, with_right
@@ -425,6 +426,37 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_a_reason(tiny, tmp_path, 
     monkeypatch.setattr(loop, "loss_of", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(TrainingError, match=r"loss of shop\.moods is not a number any more; use a lower learning_rate"):
         fine_tune(tiny, [mood_task()], QUICK, RunFolder(tmp_path, "d"), silent)
+
+
+def test_a_task_that_the_body_unlearns_only_holds_its_texts_where_they_were(tiny, tmp_path):
+    run = Run(tiny, [contrastive_task()], replace(QUICK, retention=10), RunFolder(tmp_path, "d"))
+    task, which = run.tasks[0], 0
+    texts = list(dict.fromkeys(text for one in task.train for text in one.texts))
+    row = {text: place for place, text in enumerate(texts)}
+    vectors = run.embed(texts).roll(1, dims=0)  # far from where they were
+    held = 10 * run.retained.distance(texts, vectors)
+
+    def loss(first: float, last: float) -> torch.Tensor:
+        run.progress.evaluations = []
+        for value in (first, last):
+            run.progress.evaluated({task.name: value}, value)
+        return run.loss(which, task.train, texts, vectors, row)
+
+    assert held > 0.5
+    assert loss(0.9, 0.8) == held
+    assert loss(0.8, 0.9) == loss(0.8, 0.8) > held
+
+
+def test_nothing_is_dropped_where_vectors_are_held(tiny, tmp_path):
+    run = Run(tiny, every_task(), QUICK, RunFolder(tmp_path, "d"))
+    run.evaluate()
+    seen = {}
+    for _ in range(len(run.plan)):
+        run.one_batch()
+        seen[run.progress.task] = run.model.training
+    assert seen == {
+        "shop.moods": True, "shop.pairs": False, "shop.answers contrastive": False, "shop.walks next-item": False
+    }  # fmt: skip
 
 
 def test_a_full_disk_ends_the_run_with_a_reason(tiny, tmp_path, monkeypatch):

@@ -44,9 +44,7 @@ class TrainingConfig:
     label_smoothing: float = 0.05
     scale: float = 20.0  # of cosines, before a softmax or a sigmoid
     hard_negatives: int = 1  # mined for each anchor with the body as it is at the start; 0: those of the batch only
-    retention: float = (
-        5.0  # weight of the distance to the vectors of before, of texts that are compared; with `layers`, of all
-    )
+    retention: float = 20.0  # holds texts that are compared (with `layers` all texts) near the vectors that they had
     item_residual: float = 0.0  # weight of the squares of what items learn beside their texts; 0: they learn nothing
     pseudo_labels: float = 0.0  # learn from texts that nobody labelled, where a release is so sure of them; 0: do not
     adversarial: float = 0.0  # length of the perturbation of token embeddings, against that of the embedding; 0: none

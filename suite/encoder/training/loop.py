@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,6 +25,7 @@ from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.frozen import FrozenLayers, divided
 from suite.encoder.training.losses import Heads, Retained, loss_of, perturbation
 from suite.encoder.training.mining import with_hard_negatives
+from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.replicas import Replicas, number_of, together
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import Example, Given, Plan, Task, Texts, TrainingError, read_tasks
@@ -35,37 +33,12 @@ from suite.encoder.training.validation import measure
 
 PASS_TOKENS = 4_096  # padded tokens of one pass through the body; a batch with more takes several
 CPU_STEP = 8  # tokens: widths of bfloat16 passes are multiples of it, since the CPU's library keeps code for each shape
-FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
-SMOOTHING = 0.95  # of the losses that are shown
 RECENT_BATCHES = 50  # that the rate of examples is measured over
+FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 # The CPU's library reads it when it first computes. At its default of 1,024 kept shapes a run grows by half a gigabyte
 # in 400 batches; with 128 it is as quick.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a run is. `evaluations` are {"batch", "metrics": {task: primary metric}, "mean"}, the first one of the body
-    as it was; `curve` has {"batch", "losses": {task: smoothed}} for every hundredth of the run."""
-
-    batch: int = 0
-    batches: int = 0
-    task: str = ""
-    losses: dict[str, float] = field(default_factory=dict)
-    learning_rate: float = 0.0  # of the last layer, at the last step
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
-    seconds_left: float = 0.0
-    examples_a_second: float = 0.0
-    megabytes: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-Report = Callable[[Progress], None]  # called after every batch; what it raises ends the run, which can be resumed
 
 
 def fine_tune(
@@ -207,12 +180,12 @@ class Run:
         number = self.progress.batch + self.replicas.rank
         torch.manual_seed(config.seed * 1_000_003 + number)
         which, positions = self.plan[number % len(self.plan)]
-        self.model.train()
+        self.model.train(which not in self.retained.tasks)  # dropout would pull what is held away from where it was
         value = self.backward(which, positions) / config.accumulate
         self.progress.batch += count
         if self.progress.batch // count % config.accumulate == 0 or self.progress.batch == self.progress.batches:
             self.step()
-        self.note(self.tasks[which].name, value * config.accumulate, len(positions))
+        self.note(self.tasks[which].name, value * config.accumulate)
 
     def backward(self, which: int, positions: Iterable[int]) -> float:
         """Add the batch's gradients; its loss. With `adversarial` those of the perturbed batch, too."""
@@ -237,10 +210,11 @@ class Run:
         self, which: int, batch: Sequence[Example], texts: Sequence[int], vectors: torch.Tensor, row: Mapping[int, int]
     ) -> torch.Tensor:
         task = self.tasks[which]
+        held = self.config.retention * self.retained.distance(texts, vectors) if which in self.retained.tasks else None
+        if held is not None and any(task.name in one["worse"] for one in self.progress.evaluations[-1:]):
+            return held  # its examples teach nothing that holds for others: the texts are led back to where they were
         loss = loss_of(which, task, batch, vectors, row.__getitem__, self.heads, self.config)
-        if which in self.retained.tasks:
-            loss = loss + self.config.retention * self.retained.distance(texts, vectors)
-        return loss
+        return loss if held is None else loss + held
 
     def step(self) -> None:
         share, warm_up = self.share(), self.config.warm_up
@@ -313,7 +287,7 @@ class Run:
         found = self.progress.evaluations
         best = max((one["mean"] for one in found[1:]), default=float("-inf"))
         is_first = not found  # of the body as it came, whose heads know nothing
-        found.append({"batch": self.progress.batch, "metrics": metrics, "mean": mean})
+        self.progress.evaluated(metrics, mean)
         if not is_first:
             self.stale = 0 if mean > best else self.stale + 1
             if self.replicas.is_first:
@@ -339,8 +313,7 @@ class Run:
             mean = sum(metrics.values()) / max(1, len(metrics))
             best = max(one["mean"] for one in self.progress.evaluations[1:])
             if mean >= best:
-                averaged = {"batch": self.progress.batch, "metrics": metrics, "mean": mean, "averaged": kept}
-                self.progress.evaluations.append(averaged)
+                self.progress.evaluated(metrics, mean, averaged=kept)
             else:
                 self.adopt(bodies[0])
         if self.config.lora_rank:
@@ -387,24 +360,11 @@ class Run:
         self.began = time.monotonic()
         return True
 
-    def note(self, task: str, loss: float, examples: int) -> None:
+    def note(self, task: str, loss: float) -> None:
         """What the page shows."""
-        progress, now = self.progress, time.monotonic()
-        before = progress.losses.get(task, loss)
-        progress.losses[task] = round(SMOOTHING * before + (1 - SMOOTHING) * loss, 5)
-        progress.task = task
+        count, now = self.replicas.count, time.monotonic()
         self.stamps = [*self.stamps[-RECENT_BATCHES:], now]
         if len(self.stamps) > 1:
-            a_second = (len(self.stamps) - 1) / (now - self.stamps[0])
-            progress.examples_a_second = round(a_second * self.config.batch_size * self.replicas.count, 1)
-        progress.seconds = round(self.seconds(), 1)
-        progress.seconds_left = round(progress.seconds * (1 / max(self.share(), 1e-6) - 1), 1)
-        progress.megabytes = peak_megabytes()
-        if progress.batch % max(1, progress.batches // 100) < self.replicas.count:
-            progress.curve.append({"batch": progress.batch, "losses": dict(progress.losses)})
-
-
-def peak_megabytes() -> int:
-    """The most memory that this process has held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (2**20 if sys.platform == "darwin" else 2**10)
+            a_second = (len(self.stamps) - 1) * self.config.batch_size * count / (now - self.stamps[0])
+            self.progress.examples_a_second = round(a_second, 1)
+        self.progress.note(task, loss, seconds=self.seconds(), share=self.share(), at_once=count)

@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from suite.encoder.model import Encoder, batches
 from suite.encoder.training.config import ConfigError, TrainingConfig
-from suite.encoder.training.loop import PASS_TOKENS, Progress, Report, Run, carried_out
+from suite.encoder.training.loop import PASS_TOKENS, Run, carried_out
+from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import TrainingError, text_task
 from suite.encoder.training.validation import sampled

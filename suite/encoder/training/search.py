@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from suite.encoder.training.config import LIMITS, WHOLE, ConfigError, TrainingConfig
-from suite.encoder.training.loop import Progress, Report
+from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.tasks import TrainingError
 
 RUNNING, DONE, PRUNED, FAILED = "running", "done", "stopped early", "failed"  # states of a trial

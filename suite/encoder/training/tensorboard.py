@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from suite.encoder.training.loop import Progress, Report
+from suite.encoder.training.progress import Progress, Report
 
 EVERY = 10  # batches between two notes of the losses
 FLUSH_SECONDS = 10

@@ -214,4 +214,6 @@ def evaluations(progress: dict[str, Any]) -> SafeString | str:
     rows = {
         task: {"at first": found[0].get(task), "best": best.get(task), "now": found[-1][task]} for task in found[-1]
     }
-    return table(rows, "primary metric")
+    worse = ", ".join(progress["evaluations"][-1].get("worse", []))
+    note = format_html("<p>Worse than before training: {}</p>", worse) if worse else ""
+    return table(rows, "primary metric") + note
