@@ -91,13 +91,12 @@ class TrainingRunAdmin(ReadOnlyAdmin):
         return format_html(
             '<div id="outcome" class="flex flex-col gap-3 w-full" {} hx-get="{}" hx-trigger="live:topic" '
             'hx-select="#outcome" hx-swap="outerHTML">'
-            '<p>{} <progress value="{}" max="{}" aria-label="batches" class="accent-primary-600"></progress> {}</p>'
+            '<p>{} <progress value="{}" max="1" aria-label="done" class="accent-primary-600"></progress> {}</p>'
             "<p>{}</p><p>{}</p>{}{}<ul>{}</ul>{}</div>",
             live_topic_attributes(services.training_topic(run.pk)),
             reverse("admin:releases_trainingrun_change", args=[run.pk]),
             "stopping" if run.is_stop_wanted and run.state == run.State.RUNNING else run.state,
-            1 if run.state == run.State.DONE else progress.get("batch", 0),
-            1 if run.state == run.State.DONE else progress.get("batches") or 1,
+            1 if run.state == run.State.DONE else share(progress),
             self.done(run),
             speed(progress) if run.state == run.State.RUNNING else "",
             made(run),
@@ -194,6 +193,12 @@ def made(run: TrainingRun) -> SafeString | str:
         return run.message
     url = reverse("admin:releases_release_change", args=[run.release_id])
     return format_html('<a href="{}" class="text-primary-600 underline">{}</a>', url, run.message)
+
+
+def share(progress: dict[str, Any]) -> float:
+    """How much is done, from 0 to 1: where the minutes end a run, its batches do not tell."""
+    whole = progress.get("seconds", 0) + progress.get("seconds_left", 0)
+    return round(progress.get("seconds", 0) / whole, 3) if whole else 0
 
 
 def speed(progress: dict[str, Any]) -> str:

@@ -11,8 +11,8 @@ pytestmark = pytest.mark.django_db
 RUNS = "/admin/releases/trainingrun/"
 PROGRESS = {
     "batch": 120, "batches": 400, "task": "shop.moods", "losses": {"shop.moods": 0.41}, "examples_a_second": 95.2,
-    "seconds_left": 90.0, "megabytes": 812, "curve": [{"batch": 100, "losses": {"shop.moods": 0.5}}],
-    "evaluations": [{"batch": 100, "metrics": {"shop.moods": 0.823}, "mean": 0.823}],
+    "seconds": 30.0, "seconds_left": 90.0, "megabytes": 812, "curve": [{"batch": 100, "losses": {"shop.moods": 0.5}}],
+    "evaluations": [{"batch": 100, "metrics": {"shop.moods": 0.823}, "mean": 0.823, "worse": ["shop.moods"]}],
 }  # fmt: skip
 
 
@@ -42,7 +42,8 @@ def test_a_runs_page_shows_how_far_it_is(operator):  # noqa: F811
     )
     page = operator.get(f"{RUNS}{run.pk}/change/").text
     for shown in ("120 of 400 batches", "95 examples/s, 1.5 minutes left, 812 MB, at shop.moods", "primary metric",
-                  "0.823", "<li>shop.moods: 3 left out</li>", 'id="training-curve"', 'id="training-chart"',
+                  "0.823", "Worse than before training: shop.moods", '<progress value="0.25" max="1"',
+                  "<li>shop.moods: 3 left out</li>", 'id="training-curve"', 'id="training-chart"',
                   f'data-live-topic="suite.training:{run.pk}"', "releases/training.js"):  # fmt: skip
         assert shown in page
     assert "120 of 400 batches" in operator.get(RUNS).text
