@@ -1,9 +1,10 @@
 """Smaller releases beside the one that taught them: quality on what was held out, texts/s, and megabytes.
 
 `release=FOLDER` is a trained checkpoint, `trained` in the output of the benchmark `training-quality` say; without it a
-body is trained first. Data and options are those of that benchmark. `layers=4,3,2` are the students, `teaching=10` the
-minutes that each is taught for, at most. Students learn from what is trained on, and each has heads of its own. Rates
-are from raw text, all in turn, beside sentence-transformers' `encode` of the large body at its defaults.
+body is trained first. Data and options are those of that benchmark. `students=4,3,3x960` have so many layers, the last
+one a feed-forward part of that width in each; `teaching=10` are the minutes that each is taught for, at most. Students
+learn from what is trained on, and each has heads of its own. Rates are from raw text, all in turn, beside
+sentence-transformers' `encode` of the large body at its defaults.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from suite.releases import calibration
 from suite.releases.compression import TEACHING
 
 NAME = "compression"
-HELP = "releases with fewer layers beside the one that taught them: quality, texts/s, megabytes (release, layers, teaching)"  # noqa: E501
+HELP = "releases with fewer layers beside the one that taught them: quality, texts/s, megabytes (release, students, teaching)"  # noqa: E501
 TEXTS = 600
 RIVAL = "sentence-transformers"
 
 
 def run(
-    release: str = "", layers: str = "4,3,2", teaching: float = 10.0, data: str = "", config: str = "",
+    release: str = "", students: str = "4,3,3x960,2", teaching: float = 10.0, data: str = "", config: str = "",
     output: str = "", only: str = "", movielens: str = "", rounds: int = 5, **fields: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """{"table": in Markdown, "rows": {name: {"metrics": {measure: primary metric}, "texts_a_second", "ratio" to the
@@ -43,9 +44,11 @@ def run(
         public = prepared(Path(output or scratch), data, only, movielens)
         folders = {"teacher": Path(release) if release else public.trained("teacher", recipe)[0]}
         teacher = Encoder.load(str(folders["teacher"]), threads=settings.ENCODER_THREADS)
-        for count in (int(one) for one in str(layers).split(",")):  # one alone comes as a number
-            lesson = replace(TEACHING, body=str(folders["teacher"]), layers=count, minutes=teaching)
-            folders[f"{count} layers"], _ = public.trained(f"{count} layers", lesson)
+        for student in str(students).split(","):  # one alone comes as a number
+            layers, _, width = student.partition("x")
+            lesson = replace(TEACHING, body=str(folders["teacher"]), layers=int(layers), feed_forward=int(width or 0),
+                             minutes=teaching)  # fmt: skip
+            folders[f"{student} layers"], _ = public.trained(f"{student} layers", lesson)
         metrics = {
             name: {measure: found[primary(measure)] for measure, found in public.measured(folder).items()}
             for name, folder in folders.items()

@@ -31,15 +31,22 @@ OTHERS = "other texts"  # of heads whose examples are no task of the snapshot
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """What is made smaller: how many layers are left (0: all), and whether the weights are kept in int8."""
+    """What is made smaller: how many layers are left, and how much of each one's feed-forward part (0: all), and
+    whether the weights are kept in int8."""
 
     layers: int
     minutes: float  # of teaching, at most
     is_int8: bool
+    feed_forward: int = 0
+
+    @property
+    def is_taught(self) -> bool:
+        return self.layers > 0 or self.feed_forward > 0
 
     def __str__(self) -> str:
-        parts = [f"{self.layers} layers"] * bool(self.layers) + ["int8"] * self.is_int8
-        return " in ".join(parts)
+        parts = [f"{self.layers} layers"] * bool(self.layers)
+        parts += [f"feed-forward of {self.feed_forward:,}"] * bool(self.feed_forward)
+        return ", ".join(parts + ["int8"] * self.is_int8)
 
 
 def compress(
@@ -50,7 +57,7 @@ def compress(
     `folder`. Raises `TrainingError`, `CheckpointError`, `NoRelease`, and what `report` raises."""
     plans = head_plans(snapshot.tasks, has_other_heads=True)
     large = runtime.encoder_for(teacher.fingerprint)
-    small = taught(large, wanted, snapshot, plans, folder, say, report) if wanted.layers else large
+    small = taught(large, wanted, snapshot, plans, folder, say, report) if wanted.is_taught else large
     if wanted.is_int8:
         small = small.in_int8()
     heads, metrics, problems = fit_heads(small, plans, say)
@@ -68,11 +75,11 @@ def taught(
     say: Callable[[str], None], report: Report,
 ) -> Encoder:  # fmt: skip
     """A student that learns the snapshot's tasks, and to give the teacher's vectors of all texts."""
-    config = replace(TEACHING, layers=wanted.layers, minutes=wanted.minutes)
+    config = replace(TEACHING, layers=wanted.layers, feed_forward=wanted.feed_forward, minutes=wanted.minutes)
     known = {task.head for task in snapshot.tasks}
     examples = [example for plan in plans if plan.spec.name not in known for example in plan.examples.train]
     texts = [text for inputs, _ in examples for text in ((inputs,) if isinstance(inputs, str) else inputs)]
     others = [text_task(OTHERS, texts)] if texts else []
-    say(f"Teaching {wanted.layers} layers on {len(snapshot.tasks)} tasks, {len(texts):,} other texts")
+    say(f"Teaching {wanted} on {len(snapshot.tasks)} tasks, {len(texts):,} other texts")
     run = RunFolder(folder, digest_of([snapshot.digest, teacher.fingerprint, config.as_dict()]))
     return fine_tune(teacher, [*snapshot.tasks, *others], config, run, report)[0]

@@ -133,15 +133,17 @@ def request_training(
 
 
 def request_compression(
-    teacher: Release, *, layers: int = 0, is_int8: bool = False, minutes: float = 10.0,
+    teacher: Release, *, layers: int = 0, feed_forward: int = 0, is_int8: bool = False, minutes: float = 10.0,
     data: Sequence[tuple[str, str]] = (), has_rows: bool = True, by: str = "", is_rung: bool = True,
 ) -> TrainingRun:  # fmt: skip
-    """Ask for a smaller release of `teacher`, which learns from what a training run would. `layers` 0 keeps them all.
-    Raises `RequestRefused` where nothing would be smaller, or no time is left to teach."""
-    if not layers and not is_int8:
-        raise RequestRefused("nothing would be smaller: give fewer layers, or int8, or both")
-    if layers < 0:
-        raise RequestRefused(f"layers must be 0 or more, not {layers}")
+    """Ask for a smaller release of `teacher`, which learns from what a training run would. `layers`, and
+    `feed_forward`, the width of that part of each layer, are those that are left; 0 keeps all. Raises `RequestRefused`
+    where nothing would be smaller, or no time is left to teach."""
+    if not (layers or feed_forward or is_int8):
+        raise RequestRefused("nothing would be smaller: give fewer layers, a narrower feed-forward part, or int8")
+    for name, count in (("layers", layers), ("feed_forward", feed_forward)):
+        if count < 0:
+            raise RequestRefused(f"{name} must be 0 or more, not {count}")
     if not minutes > 0:
         raise RequestRefused(f"minutes must be more than 0, not {minutes:g}")
     with transaction.atomic():
@@ -149,7 +151,7 @@ def request_compression(
             teacher=teacher,
             data=list(data),
             has_rows=has_rows,
-            config={"layers": layers, "is_int8": is_int8, "minutes": minutes},
+            config={"layers": layers, "feed_forward": feed_forward, "is_int8": is_int8, "minutes": minutes},
             requested_by=by[:150],
         )
         broadcast([TOPIC])

@@ -1,4 +1,4 @@
-"""Bodies with some layers of another, which teaches them."""
+"""Bodies with some of the layers of another, or narrower ones, which teaches them."""
 
 from __future__ import annotations
 
@@ -50,6 +50,25 @@ def test_fewer_layers_learn_the_vectors_of_all(teacher, tmp_path):
     assert taught.fingerprint != untaught.fingerprint != teacher.fingerprint
 
 
+def test_a_narrower_feed_forward_part_keeps_its_strongest_units_and_learns(teacher, tmp_path):
+    config = replace(TEACHING, layers=0, feed_forward=24)
+    student: Any = body_of(teacher, config)
+    for own, layer in zip(student.encoder.layer, teacher.model.encoder.layer, strict=True):
+        up, down = layer.intermediate.dense.weight, layer.output.dense.weight
+        kept = (up.norm(dim=1) * down.norm(dim=0)).argsort(descending=True)[:24].sort().values
+        torch.testing.assert_close(own.intermediate.dense.weight, up[kept])
+        torch.testing.assert_close(own.output.dense.weight, down[:, kept])
+    unseen = sample_texts(teacher.tokenizer, 50, seed=1)
+    untaught = teacher.with_body(student, teacher.config_with(intermediate_size=24))
+    lesson = text_task("texts", sample_texts(teacher.tokenizer, 300))
+    taught, _ = fine_tune(teacher, [lesson], config, RunFolder(tmp_path / "run", "d"), silent)
+    assert cosine(taught, teacher, unseen) > cosine(untaught, teacher, unseen)
+    taught.save(tmp_path / "narrow")
+    for engine in ("reference", "torch-fp32"):
+        loaded = Encoder.load(str(tmp_path / "narrow"), threads=1, engine=engine)
+        np.testing.assert_allclose(loaded.embed(unseen), taught.embed(unseen), atol=1e-5)
+
+
 def test_a_student_stays_near_its_teacher_on_every_kind_of_task(teacher, tmp_path):
     texts = [text for text, _ in mood_task().validation]
     config = replace(QUICK, layers=2)
@@ -97,6 +116,10 @@ def test_the_first_and_the_last_layer_are_kept_and_the_teacher_is_not_touched(te
 def test_what_cannot_be_is_said(teacher, tmp_path):
     with pytest.raises(TrainingError, match="layers must be fewer than the body's 4, not 4"):
         fine_tune(teacher, [mood_task()], replace(TEACHING, layers=4), RunFolder(tmp_path, "d"), silent)
+    with pytest.raises(TrainingError, match="feed_forward must be less than the body's 64, not 64"):
+        fine_tune(
+            teacher, [mood_task()], replace(TEACHING, layers=0, feed_forward=64), RunFolder(tmp_path, "d"), silent
+        )
     other = teacher.with_body(teacher.model, teacher.config_with(model_type="other"))
     with pytest.raises(TrainingError, match="a body of kind 'other' cannot be made smaller yet"):
         fine_tune(other, [mood_task()], TEACHING, RunFolder(tmp_path, "d"), silent)

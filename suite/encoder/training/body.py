@@ -18,20 +18,49 @@ LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")  # of a parameter'
 
 
 def body_of(encoder: Encoder, config: TrainingConfig) -> Any:
-    """A copy of the encoder's body with as many of its layers as are wanted, evenly spaced, the first and the last of
-    them included, after Sanh et al., DistilBERT, 2019. Raises `TrainingError`."""
-    model, count = copy.deepcopy(encoder.model), config.layers
-    if not count:
-        return model
-    if not engines.body.is_known(encoder.settings):
+    """A copy of the encoder's body, as small as is wanted. Raises `TrainingError`."""
+    model = copy.deepcopy(encoder.model)
+    if config.is_student and not engines.body.is_known(encoder.settings):
         raise TrainingError(f"a body of kind {encoder.settings.get('model_type')!r} cannot be made smaller yet")
+    if config.layers:
+        keep_layers(model, config.layers)
+    if config.feed_forward:
+        keep_units(model, config.feed_forward)
+    return model
+
+
+def keep_layers(model: Any, count: int) -> None:
+    """Leave so many layers, evenly spaced, the first and the last of them included, after Sanh et al., DistilBERT,
+    2019."""
     has = len(model.encoder.layer)
     if count >= has:
         raise TrainingError(f"layers must be fewer than the body's {has}, not {count}")
     kept = np.linspace(0, has - 1, count).round().astype(int) if count > 1 else [-1]
     model.encoder.layer = torch.nn.ModuleList(model.encoder.layer[int(place)] for place in kept)
     model.config.num_hidden_layers = count
-    return model
+
+
+def keep_units(model: Any, count: int) -> None:
+    """Leave so many units of each layer's feed-forward part, those whose weights in and out are largest; narrower
+    layers after Hou et al., DynaBERT, 2020."""
+    has = model.config.intermediate_size
+    if count >= has:
+        raise TrainingError(f"feed_forward must be less than the body's {has}, not {count}")
+    for layer in model.encoder.layer:
+        up, down = layer.intermediate.dense, layer.output.dense
+        sizes = up.weight.norm(dim=1) * down.weight.norm(dim=0)  # (f,)
+        kept = sizes.topk(count).indices.sort().values
+        up.weight, up.bias, down.weight = (
+            torch.nn.Parameter(one) for one in (up.weight[kept], up.bias[kept], down.weight[:, kept])
+        )
+        up.out_features = down.in_features = count
+    model.config.intermediate_size = count
+
+
+def sizes_of(config: TrainingConfig) -> dict[str, int]:
+    """What becomes different in the body's config.json."""
+    sizes = {"num_hidden_layers": config.layers, "intermediate_size": config.feed_forward}
+    return {name: size for name, size in sizes.items() if size}
 
 
 class Dropout(torch.nn.Dropout):

@@ -37,6 +37,7 @@ class TrainingConfig:
     clip: float = 1.0  # largest norm of all gradients together
     dropout: float = 0.1  # of hidden states, while training
     layers: int = 0  # that are left of the body, evenly spaced, and taught to give the vectors of all; 0: all are left
+    feed_forward: int = 0  # width that is left of each layer's feed-forward part, taught so, too; 0: all of it
     frozen_layers: int = 0  # lowest layers that stay as they are; what they make of a text is computed only once
     is_embedding_trained: bool = False  # the token embeddings are half of a small body, and gain little
     precision: str = "auto"  # "bfloat16" and "float32" force one; auto: bfloat16 where the device is quicker with it
@@ -44,7 +45,7 @@ class TrainingConfig:
     label_smoothing: float = 0.05
     scale: float = 20.0  # of cosines, before a softmax or a sigmoid
     hard_negatives: int = 1  # mined for each anchor with the body as it is at the start; 0: those of the batch only
-    retention: float = 20.0  # holds texts that are compared (with `layers` all texts) near the vectors that they had
+    retention: float = 20.0  # holds texts that are compared (of a student all texts) near the vectors that they had
     item_residual: float = 0.0  # weight of the squares of what items learn beside their texts; 0: they learn nothing
     pseudo_labels: float = 0.0  # learn from texts that nobody labelled, where a release is so sure of them; 0: do not
     adversarial: float = 0.0  # length of the perturbation of token embeddings, against that of the embedding; 0: none
@@ -90,6 +91,11 @@ class TrainingConfig:
                 raise ConfigError(f"{name} is not a field; the fields are {', '.join(known)}")
         return replace(default or cls(), **values)
 
+    @property
+    def is_student(self) -> bool:
+        """Whether the body is made smaller, and taught by what it was."""
+        return self.layers > 0 or self.feed_forward > 0
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -100,8 +106,8 @@ class TrainingConfig:
 
 
 PRECISIONS = ("auto", "bfloat16", "float32")
-WHOLE = {"seed", "batch_size", "accumulate", "max_tokens", "layers", "frozen_layers", "hard_negatives", "evaluations",
-         "patience", "average", "lora_rank", "processes"}  # fmt: skip
+WHOLE = {"seed", "batch_size", "accumulate", "max_tokens", "layers", "feed_forward", "frozen_layers", "hard_negatives",
+         "evaluations", "patience", "average", "lora_rank", "processes"}  # fmt: skip
 LIMITS = {
     "epochs": (0, 1_000),
     "minutes": (0, 100_000),
@@ -118,6 +124,7 @@ LIMITS = {
     "clip": (0.001, 1_000),
     "dropout": (0, 0.9),
     "layers": (0, 1_000),
+    "feed_forward": (0, 100_000),
     "frozen_layers": (0, 1_000),
     "label_smoothing": (0, 0.5),
     "scale": (1, 200),

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from suite.encoder.heads import CLASSIFICATION
 from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
-from suite.encoder.training.body import body_of, freeze, rates, with_adapters, with_dropout
+from suite.encoder.training.body import body_of, freeze, rates, sizes_of, with_adapters, with_dropout
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.frozen import FrozenLayers, divided
 from suite.encoder.training.losses import Heads, Retained, loss_of, perturbation
@@ -59,8 +59,7 @@ def carried_out(
         with together(count, encoder, folder.path, partial(helped, kind, given, config, folder)) as replicas:
             run = kind(encoder, given, config, folder, replicas)
             run.train(report)
-        layers = {"num_hidden_layers": config.layers} if config.layers else {}
-        return encoder.with_body(run.finished(), encoder.config_with(weights="", **layers)), run.progress
+        return encoder.with_body(run.finished(), encoder.config_with(weights="", **sizes_of(config))), run.progress
     except torch.OutOfMemoryError as error:
         raise TrainingError("out of memory on the device; use a smaller batch_size or max_tokens") from error
     except MemoryError as error:
@@ -126,7 +125,7 @@ class Run:
         """The tasks, by number, whose texts' vectors stay near what they were."""
         is_held = self.config.retention > 0
         return {number: task for number, task in enumerate(self.tasks)
-                if is_held and (self.config.layers or task.kind != CLASSIFICATION)}  # fmt: skip
+                if is_held and (self.config.is_student or task.kind != CLASSIFICATION)}  # fmt: skip
 
     @contextmanager
     def precision(self) -> Iterator[None]:

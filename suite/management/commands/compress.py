@@ -15,14 +15,17 @@ from suite.releases import selectors, services
 
 class Command(PlainCommand):
     help = (
-        "Make a candidate with fewer layers than a release has, taught to give its vectors, or with weights in int8,\n"
-        "or both; with heads and an evaluation of its own. `manage.py promote` can let it serve. A run that was\n"
-        "killed goes on from its last checkpoint when any worker runs.\n\n"
+        "Make a candidate with fewer or narrower layers than a release has, taught to give its vectors, or with\n"
+        "weights in int8, or both; with heads and an evaluation of its own. `manage.py promote` can let it serve. A\n"
+        "run that was killed goes on from its last checkpoint when any worker runs.\n\n"
         "Example:\n  manage.py compress --layers 3 --minutes 10 --data finance.sentiment=headlines.jsonl"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--layers", type=int, default=0, help="how many layers it is to have; all where left out")
+        parser.add_argument(
+            "--feed-forward", type=int, default=0, help="how wide that part of each layer is to be; as it is, left out"
+        )
         parser.add_argument("--int8", action="store_true", help="keep its weights in int8, a quarter of the space")
         parser.add_argument("--minutes", type=float, default=10.0, help="that it is taught for, at most")
         parser.add_argument("--release", default="", help="the teacher; the active one where it is left out")
@@ -39,8 +42,9 @@ class Command(PlainCommand):
             if teacher is None:
                 raise CommandError("no release is active yet; `manage.py release` makes the first one")
             run = services.request_compression(
-                teacher, layers=options["layers"], is_int8=options["int8"], minutes=options["minutes"], data=data,
-                has_rows=options["rows"] or not data, by="manage.py compress", is_rung=False,
+                teacher, layers=options["layers"], feed_forward=options["feed_forward"], is_int8=options["int8"],
+                minutes=options["minutes"], data=data, has_rows=options["rows"] or not data, by="manage.py compress",
+                is_rung=False,
             )  # fmt: skip
         except (selectors.NoSuchRelease, services.RequestRefused) as error:
             raise CommandError(str(error)) from error

@@ -45,6 +45,11 @@ class CompressForm(BaseDialogForm):
         initial=3, min_value=0, max_value=100, widget=UnfoldAdminIntegerFieldWidget,
         help_text="That are left, taught by this release to give its vectors. 0 keeps them all.",
     )  # fmt: skip
+    feed_forward = forms.IntegerField(
+        initial=0, min_value=0, max_value=100_000, widget=UnfoldAdminIntegerFieldWidget,
+        label="Width of the feed-forward part",
+        help_text="Of each layer, 960 of 1,536 say: its strongest units are left, and taught, too. 0 keeps them all.",
+    )  # fmt: skip
     is_int8 = forms.BooleanField(
         required=False, label="Weights in int8", widget=UnfoldBooleanWidget, help_text="A quarter of the space."
     )
@@ -55,8 +60,8 @@ class CompressForm(BaseDialogForm):
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
-        if given.get("layers") == 0 and not given.get("is_int8"):
-            self.add_error("layers", "Nothing would be smaller: give fewer layers, or int8, or both.")
+        if given.get("layers") == 0 and given.get("feed_forward") == 0 and not given.get("is_int8"):
+            self.add_error("layers", "Nothing would be smaller: give fewer layers, a narrower part, or int8.")
         return given
 
 
@@ -157,7 +162,7 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
         teacher = self.get_object(request, object_id)
         if teacher is None:
             return go(request, reverse("admin:releases_release_changelist"))
-        wanted = {name: form.cleaned_data[name] for name in ("layers", "is_int8", "minutes")}
+        wanted = {name: form.cleaned_data[name] for name in ("layers", "feed_forward", "is_int8", "minutes")}
         run = services.request_compression(teacher, **wanted, by=request.user.get_username())
         messages.success(request, f"Asked for: {run}. A process of its own works on it.")
         return go(request, reverse("admin:releases_trainingrun_change", args=[run.pk]))

@@ -124,13 +124,13 @@ def test_where_no_engine_was_timed_the_page_says_how_instead_of_an_empty_plot(op
 def test_a_smaller_release_is_asked_for_on_a_releases_page(operator, release):
     url = f"{RELEASES}{release.pk}/compress/"
     assert "Make a smaller release of this one?" in operator.get(url).text
-    form = {"_form_submitted": "True", "layers": "3", "is_int8": "on", "minutes": "5"}
+    form = {"_form_submitted": "True", "layers": "3", "feed_forward": "960", "is_int8": "on", "minutes": "5"}
     answer = operator.post(url, form)
     run = TrainingRun.objects.get()
-    assert (run.teacher, run.config) == (release, {"layers": 3, "is_int8": True, "minutes": 5.0})
+    assert (run.teacher, run.config) == (release, {"layers": 3, "feed_forward": 960, "is_int8": True, "minutes": 5.0})
     assert answer.url == f"/admin/releases/trainingrun/{run.pk}/change/"
     TrainingRun.objects.all().delete()
-    nothing = {"_form_submitted": "True", "layers": "0", "minutes": "5"}
+    nothing = {"_form_submitted": "True", "layers": "0", "feed_forward": "0", "minutes": "5"}
     assert "Nothing would be smaller" in operator.post(url, nothing).text
     assert not TrainingRun.objects.exists()
 

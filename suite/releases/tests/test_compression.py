@@ -36,18 +36,19 @@ def test_a_run_from_the_admin_makes_a_smaller_release_and_shows_how_far_it_is(sh
     settings.ENCODER, settings.TRAINING_DIR = str(write_tiny(tmp_path / "three", layers=3)), tmp_path / "training"
     shop["shop.moods"] = records(60)
     teacher = building.build_first_release()
-    run = services.request_compression(teacher, layers=2, is_int8=True, minutes=1, by="ada")
+    run = services.request_compression(teacher, layers=2, feed_forward=32, is_int8=True, minutes=1, by="ada")
     assert str(run) == f"compression {run.pk}"
     assert runs.carry_out_requested()
     run.refresh_from_db()
     assert (run.state, run.message) == ("done", f"made release {run.release_id}"), run.message
     assert run.progress["batch"] > 0 and "shop.moods" in run.progress["losses"]
     assert run.release is not None
-    assert run.release.message == f"compressed from {teacher.fingerprint} to 2 layers in int8"
+    assert run.release.message == f"compressed from {teacher.fingerprint} to 2 layers, feed-forward of 32, int8"
     weights = run.release.folder / "model.safetensors"
     assert weights.stat().st_size < (teacher.folder / "model.safetensors").stat().st_size / 2
     small = runtime.encoder_for(run.release.fingerprint)
-    assert small.settings["num_hidden_layers"] == 2 and set(small.heads) == {"kind", "mood"}
+    assert (small.settings["num_hidden_layers"], small.settings["intermediate_size"]) == (2, 32)
+    assert set(small.heads) == {"kind", "mood"}
 
     hopeless = services.request_compression(teacher, layers=3)
     runs.carry_out_requested()
@@ -67,6 +68,8 @@ def test_what_cannot_be_compressed_is_said(shop, bodies):  # noqa: F811
         call_command("compress", "--layers", "1")
     with pytest.raises(CommandError, match="layers must be 0 or more, not -1"):
         call_command("compress", "--layers", "-1")
+    with pytest.raises(CommandError, match="feed_forward must be 0 or more, not -1"):
+        call_command("compress", "--feed-forward", "-1")
     with pytest.raises(CommandError, match="minutes must be more than 0"):
         call_command("compress", "--layers", "1", "--minutes", "0")
     with pytest.raises(CommandError, match="nothing would be smaller"):
