@@ -92,7 +92,7 @@ def clear_errors() -> Iterator[None]:
     except (ConfigError, SnapshotError, TrainingError, CheckpointError) as error:
         raise CommandError(str(error)) from error
     except OSError as error:
-        raise CommandError(f"{error.filename}: {error.strerror}") from error
+        raise CommandError(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
 
 
 @contextmanager
