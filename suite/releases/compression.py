@@ -40,8 +40,8 @@ class Compression:
     feed_forward: int = 0
 
     @property
-    def is_taught(self) -> bool:
-        return self.layers > 0 or self.feed_forward > 0
+    def teaching(self) -> TrainingConfig:
+        return replace(TEACHING, layers=self.layers, feed_forward=self.feed_forward, minutes=self.minutes)
 
     def __str__(self) -> str:
         parts = [f"{self.layers} layers"] * bool(self.layers)
@@ -57,7 +57,7 @@ def compress(
     `folder`. Raises `TrainingError`, `CheckpointError`, `NoRelease`, and what `report` raises."""
     plans = head_plans(snapshot.tasks, has_other_heads=True)
     large = runtime.encoder_for(teacher.fingerprint)
-    small = taught(large, wanted, snapshot, plans, folder, say, report) if wanted.is_taught else large
+    small = taught(large, wanted, snapshot, plans, folder, say, report) if wanted.teaching.is_student else large
     if wanted.is_int8:
         small = small.in_int8()
     heads, metrics, problems = fit_heads(small, plans, say)
@@ -75,7 +75,7 @@ def taught(
     say: Callable[[str], None], report: Report,
 ) -> Encoder:  # fmt: skip
     """A student that learns the snapshot's tasks, and to give the teacher's vectors of all texts."""
-    config = replace(TEACHING, layers=wanted.layers, feed_forward=wanted.feed_forward, minutes=wanted.minutes)
+    config = wanted.teaching
     known = {task.head for task in snapshot.tasks}
     examples = [example for plan in plans if plan.spec.name not in known for example in plan.examples.train]
     texts = [text for inputs, _ in examples for text in ((inputs,) if isinstance(inputs, str) else inputs)]

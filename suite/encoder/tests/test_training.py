@@ -306,9 +306,14 @@ def test_mined_negatives_are_near_but_no_answers():
 # The loop ---------------------------------------------------------------------------------------------------------
 def test_training_on_all_tasks_makes_each_better(tiny, tmp_path):
     before = weights(tiny.model)
-    config = replace(QUICK, epochs=12, learning_rate=1e-2, is_embedding_trained=True, retention=0)
-    tuned, progress = fine_tune(tiny, every_task(), config, RunFolder(tmp_path, "d"), silent)
-    first, last = progress.evaluations[0]["metrics"], progress.evaluations[-1]["metrics"]
+    config = replace(QUICK, epochs=12, learning_rate=1e-2, is_embedding_trained=True)
+    seen = []
+    for seed in range(3):  # one alone may lose a few of the twelve questions
+        folder = RunFolder(tmp_path / str(seed), "d")
+        tuned, progress = fine_tune(tiny, every_task(), replace(config, seed=seed), folder, silent)
+        seen.append(progress.evaluations[-1]["metrics"])
+    first = progress.evaluations[0]["metrics"]
+    last = {name: np.mean([one[name] for one in seen]) for name in first}
     assert first.keys() == {"shop.moods", "shop.pairs", "shop.answers contrastive", "shop.walks next-item"}
     assert last["shop.moods"] > 0.9 and last["shop.answers contrastive"] > 0.9
     assert last["shop.pairs"] > first["shop.pairs"]
