@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
+import numpy as np
+
 from domains.support.documents import is_sought
 from domains.support.learning.labels import labelled, not_labelled
 from domains.support.models import Answer, Feedback, Message, Suggestion
@@ -33,7 +35,8 @@ from suite.releases.training_data import (
 NO, YES = "no", "yes"
 NONE = "__none__"  # the intent of a question that is out of scope
 SEED = 5
-NEGATIVES = 3  # wrong answers a question: half of them the ones that share most words
+NEGATIVES = 3  # wrong answers of a question,
+TEMPTING = 2  # of which so many are the ones that share most words with it, unless they are right
 SAMPLE_HELD_OUT = 0.4  # a head that is fitted on little must be measured on more
 CONTRASTED = 1  # wrong answers that go with a right one; the others of its batch, and mined ones, are wrong, too
 Labelled = tuple[str, str, bool]  # question, answer, is it right
@@ -69,17 +72,23 @@ def judged_pairs(questions: Sequence[Record], answers: Sequence[Record]) -> Iter
     if not texts:
         return
     dice = random.Random(SEED)
-    words = {key: set(tokens(text)) for key, text in texts.items()}
     keys = sorted(texts)
-    for one in questions:
-        question, right = str(one["text"]), [str(key) for key in one.get("answer_ids") or [] if str(key) in texts]
+    words = [set(tokens(texts[key])) for key in keys]
+    sizes = np.array([len(one) + 20 for one in words])  # a long answer shares words with every question
+    having: dict[str, list[int]] = defaultdict(list)
+    for place, one in enumerate(words):
+        for word in one:
+            having[word].append(place)
+    for record in questions:
+        question = str(record["text"])
+        right = [str(key) for key in record.get("answer_ids") or [] if str(key) in texts]
         for key in right:
             yield question, texts[key], True
-        asked = set(tokens(question))
-        tempting = sorted(keys, key=lambda key: -len(words[key] & asked) / (len(words[key]) + 20))[:10]
-        wrong = [
-            key for key in dict.fromkeys([*tempting[:2], *dice.sample(keys, min(8, len(keys)))]) if key not in right
-        ]
+        shared = np.zeros(len(keys))
+        for word in set(tokens(question)):
+            shared[having.get(word, [])] += 1
+        tempting = [keys[place] for place in np.argsort(-shared / sizes, kind="stable")[:TEMPTING]]
+        wrong = [key for key in dict.fromkeys([*tempting, *dice.sample(keys, min(8, len(keys)))]) if key not in right]
         for key in wrong[:NEGATIVES]:
             yield question, texts[key], False
 
