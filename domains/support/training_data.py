@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-
-import numpy as np
 
 from domains.support.documents import is_sought
 from domains.support.learning.labels import labelled, not_labelled
 from domains.support.models import Answer, Feedback, Message, Suggestion
 from domains.support.plain_files import is_right_answer
 from domains.support.sample.files import sample_answers, sample_questions
-from suite.index.text import tokens
 from suite.releases.heads import Examples, LabelledText
 from suite.releases.training_data import (
     CLASSIFICATION,
@@ -35,23 +32,26 @@ from suite.releases.training_data import (
 NO, YES = "no", "yes"
 NONE = "__none__"  # the intent of a question that is out of scope
 SEED = 5
-NEGATIVES = 3  # wrong answers of a question,
-TEMPTING = 2  # of which so many are the ones that share most words with it, unless they are right
+NEGATIVES = 4  # wrong answers of a question, at random: a head that is shown the likeliest only unlearns the likeness
 SAMPLE_HELD_OUT = 0.4  # a head that is fitted on little must be measured on more
-CONTRASTED = 1  # wrong answers that go with a right one; the others of its batch, and mined ones, are wrong, too
+CONTRASTED = 1  # wrong answers that go with a right one
 Labelled = tuple[str, str, bool]  # question, answer, is it right
 
 
 # Tasks of any records -------------------------------------------------------------------------------------------
 def tasks(records: Mapping[str, Sequence[Record]]) -> list[TaskExamples]:
     found = []
-    pairs = [*given_pairs(records.get("support.pairs", ()))]
+    given = [*given_pairs(records.get("support.pairs", ()))]
+    pairs = [*given, *beside(given)]
     pairs += judged_pairs(records.get("support.questions", ()), records.get("support.answers", ()))
     if pairs:
+        shown = {pair[:2] for pair in given}
         train, validation = split(pairs)
         found.append(TaskExamples("support.pairs", PAIR, "relevance", (NO, YES), examples(train), examples(validation)))
         found.append(
-            TaskExamples("support.pairs", CONTRASTIVE, train=contrasts(train), validation=contrasts(validation))
+            TaskExamples(
+                "support.pairs", CONTRASTIVE, train=contrasts(train, shown), validation=contrasts(validation, shown)
+            )
         )
     if intents := records.get("support.intents", ()):
         texts = [(str(one["text"]), str(one["label"])) for one in intents]
@@ -66,31 +66,37 @@ def given_pairs(records: Iterable[Record]) -> Iterator[Labelled]:
 
 
 def judged_pairs(questions: Sequence[Record], answers: Sequence[Record]) -> Iterator[Labelled]:
-    """Each question with its right answers, and with wrong ones: some that share most words with it, some at random.
-    A question without a right answer has wrong ones only."""
+    """Each question with its right answers, and with wrong ones drawn from all. A question without a right answer has
+    wrong ones only."""
     texts = {str(one["answer_id"]): document_text(one) for one in answers}
-    if not texts:
-        return
-    dice = random.Random(SEED)
-    keys = sorted(texts)
-    words = [set(tokens(texts[key])) for key in keys]
-    sizes = np.array([len(one) + 20 for one in words])  # a long answer shares words with every question
-    having: dict[str, list[int]] = defaultdict(list)
-    for place, one in enumerate(words):
-        for word in one:
-            having[word].append(place)
-    for record in questions:
-        question = str(record["text"])
-        right = [str(key) for key in record.get("answer_ids") or [] if str(key) in texts]
+    dice, keys = random.Random(SEED), sorted(texts)
+    for one in questions:
+        question, right = str(one["text"]), [str(key) for key in one.get("answer_ids") or [] if str(key) in texts]
         for key in right:
             yield question, texts[key], True
-        shared = np.zeros(len(keys))
-        for word in set(tokens(question)):
-            shared[having.get(word, [])] += 1
-        tempting = [keys[place] for place in np.argsort(-shared / sizes, kind="stable")[:TEMPTING]]
-        wrong = [key for key in dict.fromkeys([*tempting, *dice.sample(keys, min(8, len(keys)))]) if key not in right]
-        for key in wrong[:NEGATIVES]:
+        for key in drawn(keys, right, dice):
             yield question, texts[key], False
+
+
+def beside(pairs: Sequence[Labelled]) -> Iterator[Labelled]:
+    """Wrong answers drawn from all, for each question with a right one. What was decided on are the best that a ranker
+    found: from these alone a head would learn that what is like the question is wrong."""
+    right: dict[str, list[str]] = defaultdict(list)
+    for question, answer, is_right in pairs:
+        if is_right:
+            right[question].append(answer)
+    dice, answers = random.Random(SEED), sorted({answer for _, answer, _ in pairs})
+    known = {pair[:2] for pair in pairs}
+    for question, taken in right.items():
+        for answer in drawn(answers, taken, dice):
+            if (question, answer) not in known:
+                yield question, answer, False
+
+
+def drawn(keys: Sequence[str], right: Sequence[str], dice: random.Random) -> list[str]:
+    """At most `NEGATIVES`, none of them right."""
+    found = dice.sample(keys, min(NEGATIVES + len(right), len(keys)))
+    return [key for key in found if key not in right][:NEGATIVES]
 
 
 def document_text(record: Record) -> str:
@@ -130,13 +136,16 @@ def examples(pairs: Iterable[Labelled]) -> list[LabelledText]:
     return [((question, answer), YES if is_right else NO) for question, answer, is_right in pairs]
 
 
-def contrasts(pairs: Iterable[Labelled]) -> list[tuple[str, str, tuple[str, ...]]]:
-    """(question, right answer, its first wrong answers): of judged ones that which shares most words with it, of
-    decided ones that which was shown highest."""
+def contrasts(pairs: Iterable[Labelled], shown: Collection[tuple[str, str]]) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(question, right answer, its wrong answers): of those that were shown that which stood highest. The others of
+    its batch, and mined ones, are wrong, too."""
     right: dict[str, list[str]] = defaultdict(list)
     wrong: dict[str, list[str]] = defaultdict(list)
     for question, answer, is_right in pairs:
-        (right if is_right else wrong)[question].append(answer)
+        if is_right:
+            right[question].append(answer)
+        elif (question, answer) in shown:
+            wrong[question].append(answer)
     return [
         (question, answer, tuple(wrong[question][:CONTRASTED]))
         for question, answers in right.items()

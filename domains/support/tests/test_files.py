@@ -136,8 +136,26 @@ def test_tasks_of_each_format() -> None:
         ("support.pairs", "contrastive", ""),
         ("support.intents", "classification", "intent"),
     ]
-    assert {len(wrong) for _, _, wrong in found[1].train} == {1}  # the others of a batch are wrong, too
+    assert all(wrong == () for _, _, wrong in found[1].train)  # the others of a batch are wrong, and mined ones
     assert tasks({}) == []
+
+
+def test_what_was_decided_is_learned_beside_answers_at_random() -> None:
+    given = [
+        {"question_id": str(n), "question": f"about word{n}", "answer": f"word{other} text", "label": int(n == other)}
+        for n in range(60)
+        for other in (n, (n + 1) % 60)
+    ]
+    pairs, contrasts = tasks({"support.pairs": given})
+    shown = {(one["question"], one["answer"]): "yes" if one["label"] else "no" for one in given}
+    learned = dict(pairs.train)
+    assert all(label == shown.get(pair, "no") for pair, label in pairs.train)
+    assert len(learned) == len(pairs.train)  # nothing twice
+    drawn = [pair for pair in learned if pair not in shown]
+    questions = {question for question, _ in learned}
+    assert len(drawn) > 2 * len(questions)  # some of the four are held out
+    assert {(question, answer) for question, _, wrong in contrasts.train for answer in wrong} <= shown.keys()
+    assert sum(len(wrong) for *_, wrong in contrasts.train) > len(questions) / 2
 
 
 def test_lines_that_only_training_reads_are_checked(tmp_path: Path) -> None:
