@@ -1,9 +1,10 @@
 """One body trained on all tasks together, beside the same heads on the body as it was, on public data sets.
 
-`data=FOLDER` (or `SUITE_DATA`) holds sentfin, twitter_financial_topic, banking77, stackfaq and online_retail as they
-are distributed, `movielens=FOLDER` (or `SUITE_MOVIELENS`) RecBole's ml-100k; what is not there is left out. Held out:
-SEntFiN and topics 20% by a hash of the text (links and repeats removed from tweets before), Banking77's own test file,
-StackFAQ every fourth thread, of MovieLens everybody's last two films, of Online Retail what was bought after the cut.
+`data=FOLDER` (or `SUITE_DATA`) holds sentfin, twitter_financial_topic, banking77, stackfaq, amazonqa_appliances and
+online_retail as they are distributed, `movielens=FOLDER` (or `SUITE_MOVIELENS`) RecBole's ml-100k; what is not there is
+left out. Held out: SEntFiN and topics 20% by a hash of the text (links and repeats removed from tweets before),
+Banking77's own test file, StackFAQ every fourth thread, of Amazon QA 30% of the appliances, of MovieLens everybody's
+last two films, of Online Retail what was bought after the cut.
 `config=FILE` is the configuration of `manage.py train`, any other option a field of it (`minutes=5`); `output=DIR`
 keeps the plain files and the releases; `only=NAME,NAME` trains on some formats only, `alone=yes` on each format alone,
 too.
@@ -11,6 +12,8 @@ too.
 
 from __future__ import annotations
 
+import ast
+import gzip
 import io
 import json
 import os
@@ -38,10 +41,15 @@ NAME = "training-quality"
 HELP = "one body trained on all public tasks together, beside the frozen one, on what was held out"
 FORMATS = ("finance.sentiment", "finance.topics", "support.intents", "support.questions", "commerce.interactions")
 BESIDE = {"support.questions": "support.answers", "commerce.interactions": "commerce.items"}  # what goes with it
-AGAINST = {"support.questions": "support.answers", "commerce.interactions.test movielens": "commerce.items.movielens",
-           "commerce.interactions.test retail": "commerce.items.retail"}  # fmt: skip
+AGAINST = {
+    "support.questions.test stackfaq": "support.answers.stackfaq",
+    "support.questions.test appliances": "support.answers.appliances",
+    "commerce.interactions.test movielens": "commerce.items.movielens",
+    "commerce.interactions.test retail": "commerce.items.retail",
+}
 CUT = "2011-10-02"  # of Online Retail
 PEOPLE = 150  # of each shop that are learned from
+LEAST_ASKED, LEAST_SAID = 4, 8  # words: "Yes it does" answers a thousand questions
 LINK = re.compile(r"https?://\S+")
 Files = dict[str, list[dict[str, Any]]]  # name of a plain file: its records
 
@@ -85,7 +93,8 @@ def prepared(folder: Path, data: str, only: str, movielens: str) -> PublicData:
     films = movielens or os.environ.get("SUITE_MOVIELENS", "")
     files = plain_files(Path(data or os.environ.get("SUITE_DATA", "")))
     files |= shop(movielens_records(Path(films)), "movielens") if films else {}
-    join(files, "commerce.items.train", "commerce.interactions.train")
+    join(files, "commerce.items.train", "commerce.interactions.train", "support.answers.train",
+         "support.questions.train")  # fmt: skip
     for name, records in files.items():
         write(folder / f"{name}.jsonl", records)
     wanted = [name for name in FORMATS if f"{name}.train" in files and (not only or name in only.split(","))]
@@ -122,7 +131,7 @@ class PublicData:
             measure, is_held, part = name.partition(".test")
             if not is_held or measure not in self.wanted:
                 continue
-            beside = AGAINST.get(measure) or AGAINST.get(name)
+            beside = AGAINST.get(name)
             arguments = ["--against", str(self.folder / f"{beside}.jsonl")] if beside else []
             if part == " retail":
                 arguments += ["--cut", CUT]
@@ -151,6 +160,8 @@ def plain_files(folder: Path) -> Files:
             files[f"support.intents.{part}"] = [{"text": row["text"], "label": row["category"]} for row in rows]
     if (folder / "stackfaq").is_dir():
         files |= faq(folder / "stackfaq" / "stackfaq.json")
+    if (folder / "amazonqa_appliances").is_dir():
+        files |= appliances(folder / "amazonqa_appliances" / "qa_Appliances.json.gz")
     if (folder / "online_retail").is_dir():
         lines = sorted((folder / "online_retail").glob("*.csv*"))[0]
         files |= shop(read_online_retail(lines, LoadOptions(catalogue="retail", is_dry=True)), "retail", CUT)
@@ -204,10 +215,39 @@ def faq(path: Path) -> Files:
             {"question_id": f"{number} {place}", "text": text, "answer_ids": keys} for place, text in enumerate(asked)
         ]
     return {
-        "support.answers": answers[False] + answers[True],
-        "support.answers.train": answers[False],
-        "support.questions.train": questions[False],
-        "support.questions.test": questions[True],
+        "support.answers.stackfaq": answers[False] + answers[True],
+        "support.answers.train stackfaq": answers[False],
+        "support.questions.train stackfaq": questions[False],
+        "support.questions.test stackfaq": questions[True],
+    }
+
+
+def appliances(path: Path) -> Files:
+    """Questions on products, each with the answer that a customer gave; those on one appliance are on one side."""
+    keys: dict[str, str] = {}  # of each answer
+    learned: set[str] = set()  # answers
+    questions: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+    asked: set[str] = set()
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = ast.literal_eval(line)
+            question, answer = (" ".join(row[name].split()) for name in ("question", "answer"))
+            if question in asked or len(question.split()) < LEAST_ASKED or len(answer.split()) < LEAST_SAID:
+                continue
+            asked.add(question)
+            key = keys.setdefault(answer, f"appliances {len(keys)}")
+            side = "test" if is_held_out(f"test {row['asin']}", 0.3) else "train"
+            one = {"question_id": f"appliances {len(asked)}", "text": question, "answer_ids": [key]}
+            questions[side].append(one)
+            if side == "train":
+                learned.add(answer)
+    return {
+        "support.answers.appliances": [{"answer_id": key, "text": text} for text, key in keys.items()],
+        "support.answers.train appliances": [
+            {"answer_id": key, "text": text} for text, key in keys.items() if text in learned
+        ],
+        "support.questions.train appliances": questions["train"],
+        "support.questions.test appliances": questions["test"],
     }
 
 
