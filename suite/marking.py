@@ -1,6 +1,15 @@
-"""How a name in a text is marked for heads that judge the name and not the whole text. Plain text, no torch."""
+"""How texts are marked for heads. Plain text, no torch."""
 
 from __future__ import annotations
+
+CLASSIFY = "classify: "
+
+
+def prefix_of(kind: str) -> str:
+    """What stands before each text of a head or task of this kind: the body tells texts that are classified from those
+    that are compared, so it need not unlearn the one for the other. After Su et al., One Embedder, Any Task:
+    Instruction-Finetuned Text Embeddings, 2023."""
+    return CLASSIFY if kind == "classification" else ""
 
 
 def mark_entity(text: str, entity: str) -> str:

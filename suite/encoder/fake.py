@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from suite.encoder.heads import PAIR, Head, HeadMissing, Pair, features_of
+from suite.encoder.heads import Head, HeadMissing, Pair, features_of
 
 
 class FakeEncoder:
@@ -40,9 +40,10 @@ class FakeEncoder:
         if head not in self.heads:
             raise HeadMissing(head, list(self.heads))
         found = self.heads[head]
-        return found.probabilities(features_of(self, found.spec.kind, texts))
+        return found.probabilities(features_of(self, found.spec, texts))
 
     def score_pairs(self, pairs: Sequence[Pair], head: str) -> np.ndarray:
         if head not in self.heads:
             raise HeadMissing(head, list(self.heads))
-        return self.heads[head].probabilities(features_of(self, PAIR, pairs))[:, 1]
+        found = self.heads[head]
+        return found.probabilities(features_of(self, found.spec, pairs))[:, 1]

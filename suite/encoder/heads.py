@@ -55,12 +55,17 @@ class HeadError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class HeadSpec:
-    """What a head decides. `labels` is the class order for ever; a pair head has two, the right one last."""
+    """What a head decides.
+
+    `labels` is the class order for ever; a pair head has two, the right one last. `prefix` stands before every text
+    that is classified, see `suite.marking.prefix_of`.
+    """
 
     name: str
     kind: str  # CLASSIFICATION or PAIR
     labels: tuple[str, ...]
     primary_metric: str
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in {CLASSIFICATION, PAIR}:
@@ -121,10 +126,10 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> np.ndarray: ...
 
 
-def features_of(embedder: Embedder, kind: str, inputs: Sequence[str | Pair]) -> np.ndarray:
+def features_of(embedder: Embedder, spec: HeadSpec, inputs: Sequence[str | Pair]) -> np.ndarray:
     """Features of texts, (n, d): their vectors; or of pairs, (n, 2d + 1): u*v, |u-v| and their cosine."""
-    if kind == CLASSIFICATION:
-        return embedder.embed([text for text in inputs if isinstance(text, str)])
+    if spec.kind == CLASSIFICATION:
+        return embedder.embed([spec.prefix + text for text in inputs if isinstance(text, str)])
     pairs = [pair for pair in inputs if not isinstance(pair, str)]
     vectors = embedder.embed([text for pair in pairs for text in pair])  # (2n, d)
     u, v = vectors[0::2], vectors[1::2]
@@ -155,8 +160,8 @@ def fit_head(
     if len(validation) < 2:
         raise HeadError(f"head {spec.name}: needs at least 2 validation examples, got {len(validation)}")
     y_train = np.concatenate([y_train, class_indices(spec, pseudo_labelled, "pseudo-labelled")])
-    x_train = features_of(embedder, spec.kind, [inputs for inputs, _ in (*train, *pseudo_labelled)])
-    x_held = features_of(embedder, spec.kind, [inputs for inputs, _ in validation])
+    x_train = features_of(embedder, spec, [inputs for inputs, _ in (*train, *pseudo_labelled)])
+    x_held = features_of(embedder, spec, [inputs for inputs, _ in validation])
     chosen, measured = halves([inputs for inputs, _ in validation])
     weights = np.repeat([1.0, PSEUDO_WEIGHT], [len(train), len(pseudo_labelled)])
     x_known, y_known = np.vstack([x_train, x_held[chosen]]), np.concatenate([y_train, y_held[chosen]])

@@ -311,12 +311,12 @@ class Encoder:
     def classify(self, head: str, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities, float32 (n, k), columns in the head's class order. Raises `HeadMissing`."""
         found = self.head(head)
-        return found.probabilities(features_of(self, found.spec.kind, texts))
+        return found.probabilities(features_of(self, found.spec, texts))
 
     def score_pairs(self, pairs: Sequence[Pair], head: str) -> np.ndarray:
         """Calibrated probability that each pair belongs together, float32 (n,). Raises `HeadMissing`."""
         found = self.head(head, PAIR)
-        return found.probabilities(features_of(self, PAIR, pairs))[:, 1]
+        return found.probabilities(features_of(self, found.spec, pairs))[:, 1]
 
     def head(self, name: str, kind: str | None = None) -> Head:
         """The head of that name, and of that kind where one is given. Raises `HeadMissing`."""

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from suite.encoder.checkpoint import CheckpointError
+from suite.encoder.heads import HeadSpec, features_of
 from suite.encoder.model import Encoder
 from suite.jobs import held
 from suite.labelling import selectors
@@ -84,20 +85,20 @@ def requests_of(head: str, encoder: Encoder) -> tuple[list[LabelRequest], int]:
     if not pool:
         raise NothingToList("there is no text without a label; they come with the events of the application")
     texts = list(pool)
-    vectors = embed(encoder, texts)  # (n, d)
+    spec = encoder.heads[head].spec
+    vectors = embed(encoder, spec, texts)  # (n, d)
     probabilities = encoder.heads[head].probabilities(vectors)  # (n, k)
     uncertainty = uncertainties(probabilities)
-    labels = encoder.heads[head].spec.labels
     requests = [
         LabelRequest(
             head=head,
             digest=digest_of(texts[row]),
             record=dict(pool[texts[row]]),
             release=encoder.fingerprint,
-            probabilities=dict(zip(labels, probabilities[row].round(4).tolist(), strict=True)),
+            probabilities=dict(zip(spec.labels, probabilities[row].round(4).tolist(), strict=True)),
             uncertainty=round(float(uncertainty[row]), 4),
         )
-        for row in choose(uncertainty, vectors, embed(encoder, known_texts(head, given)), LENGTH)
+        for row in choose(uncertainty, vectors, embed(encoder, spec, known_texts(head, given)), LENGTH)
     ]
     return requests, len(texts)
 
@@ -118,9 +119,9 @@ def known_texts(head: str, given: Labelling) -> list[str]:
     return [given.read(record) for record in labelled.values_list("record", flat=True)[:KNOWN]]
 
 
-def embed(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
-    """Unit vectors, float32 (n, d), some texts at a time."""
-    parts = [encoder.embed(texts[start : start + AT_ONCE]) for start in range(0, len(texts), AT_ONCE)]
+def embed(encoder: Encoder, spec: HeadSpec, texts: Sequence[str]) -> np.ndarray:
+    """Unit vectors, float32 (n, d), as the head reads the texts, some at a time."""
+    parts = [features_of(encoder, spec, texts[start : start + AT_ONCE]) for start in range(0, len(texts), AT_ONCE)]
     return np.vstack(parts) if parts else np.zeros((0, encoder.dimensions), dtype=np.float32)
 
 

@@ -19,6 +19,7 @@ from suite.encoder import checkpoint
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.heads import Head, HeadError, HeadSpec, fit_head, labels_of
 from suite.encoder.model import Encoder
+from suite.marking import prefix_of
 from suite.releases import comparison
 from suite.releases.calibration import calibrated
 from suite.releases.heads import Examples, HeadDeclaration
@@ -107,7 +108,9 @@ def plan_of(declaration: HeadDeclaration, examples: Examples) -> HeadPlan:
     """A head to fit on these examples. Raises `DomainError` where the declaration makes no sense."""
     labels = tuple(declaration.labels) or labels_of(examples.train)
     try:
-        return HeadPlan(HeadSpec(declaration.name, declaration.kind, labels, declaration.primary_metric), examples)
+        prefix = prefix_of(declaration.kind)
+        spec = HeadSpec(declaration.name, declaration.kind, labels, declaration.primary_metric, prefix)
+        return HeadPlan(spec, examples)
     except HeadError as error:
         raise DomainError(f"heads.py: {error}") from error
 
@@ -121,7 +124,7 @@ def recipe_of(body: str, plans: list[HeadPlan]) -> str:
         digest.update(f"\n{path.name} {checkpoint.digest_file(path) if path.is_file() else '-'}".encode())
     for plan in plans:
         spec = plan.spec
-        for part in (spec.name, spec.kind, spec.labels, spec.primary_metric):
+        for part in (spec.name, spec.kind, spec.labels, spec.primary_metric, spec.prefix):
             digest.update(f"\n{json.dumps(part)}".encode())
         for example in (*plan.examples.train, "", *plan.examples.validation):
             digest.update(f"\n{json.dumps(example)}".encode())

@@ -146,7 +146,7 @@ def primary_metric(head: Head, encoder: Encoder, examples: Sequence[LabelledText
     """Higher is better; an expected calibration error is taken from 1."""
     labels = class_indices(head.spec, examples, "validation")
     inputs = [one for one, _ in examples]
-    value = METRICS[head.spec.primary_metric](head.probabilities(features_of(encoder, head.spec.kind, inputs)), labels)
+    value = METRICS[head.spec.primary_metric](head.probabilities(features_of(encoder, head.spec, inputs)), labels)
     return 1 - value if head.spec.primary_metric == "ece" else value
 
 

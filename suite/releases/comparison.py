@@ -83,9 +83,9 @@ def of_head(head: Head, model: Model, others: Mapping[str, Model], examples: Exa
     labels = class_indices(head.spec, held_out, "validation")
     inputs = [one for one, _ in held_out]
     able = {RELEASE: model} | {name: other for name, other in others.items() if has_same(other, head)}
+    heads = {name: one.heads[head.spec.name] for name, one in able.items()}
     predictions = {
-        name: one.heads[head.spec.name].probabilities(features_of(one, head.spec.kind, inputs))
-        for name, one in able.items()
+        name: heads[name].probabilities(features_of(one, heads[name].spec, inputs)) for name, one in able.items()
     }
     own = predictions[RELEASE]
     predictions |= baselines.of_head(head.spec, examples, inputs)

@@ -77,8 +77,12 @@ def taught(
     """A student that learns the snapshot's tasks, and to give the teacher's vectors of all texts."""
     config = wanted.teaching
     known = {task.head for task in snapshot.tasks}
-    examples = [example for plan in plans if plan.spec.name not in known for example in plan.examples.train]
-    texts = [text for inputs, _ in examples for text in ((inputs,) if isinstance(inputs, str) else inputs)]
+    texts = [
+        plan.spec.prefix + text
+        for plan in plans if plan.spec.name not in known
+        for inputs, _ in plan.examples.train
+        for text in ((inputs,) if isinstance(inputs, str) else inputs)
+    ]  # fmt: skip
     others = [text_task(OTHERS, texts)] if texts else []
     say(f"Teaching {wanted} on {len(snapshot.tasks)} tasks, {len(texts):,} other texts")
     run = RunFolder(folder, digest_of([snapshot.digest, teacher.fingerprint, config.as_dict()]))

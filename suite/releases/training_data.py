@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from suite.marking import mark_entity
+from suite.marking import mark_entity, prefix_of
 
 CLASSIFICATION, PAIR, CONTRASTIVE, NEXT_ITEM = "classification", "pair", "contrastive", "next-item"
 KINDS = (CLASSIFICATION, PAIR, CONTRASTIVE, NEXT_ITEM)
@@ -44,6 +44,11 @@ class TaskExamples:
             raise ValueError(f"task {self.name}: kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
         if bool(self.head) != (self.kind in {CLASSIFICATION, PAIR}):
             raise ValueError(f"task {self.name}: a head goes with {CLASSIFICATION} and {PAIR}, and only with them")
+
+    @property
+    def prefix(self) -> str:
+        """What stands before each of its texts as the encoder reads them."""
+        return prefix_of(self.kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ class Head(Protocol):
 class Spec(Protocol):
     @property
     def labels(self) -> tuple[str, ...]: ...
+    @property
+    def prefix(self) -> str: ...  # one for all heads of classes that a release has
 
 
 class Encoder(Protocol):
@@ -81,11 +83,12 @@ def read(articles: Sequence[Article], encoder: Encoder, table: EntityTable) -> l
             raise HeadMissing(f"this release has no head {name!r}; make one with `manage.py release` or `train`")
     named = [table.read(article.title, article.body) for article in articles]
     judged = [names[:MAX_NAMED] for names in named]
+    sentiment = encoder.heads[SENTIMENT]
     texts = [article.title for article in articles]
     texts += [mark_entity(one.sentence, one.text) for names in judged for one in names]
-    vectors = encoder.embed(texts)  # (articles + names, d)
-    leanings = encoder.heads[SENTIMENT].probabilities(vectors)
-    order = [encoder.heads[SENTIMENT].spec.labels.index(label) for label in LEANINGS]
+    vectors = encoder.embed([sentiment.spec.prefix + text for text in texts])  # (articles + names, d)
+    leanings = sentiment.probabilities(vectors)
+    order = [sentiment.spec.labels.index(label) for label in LEANINGS]
     topics = encoder.heads[TOPIC].probabilities(vectors[: len(articles)])
     labels = encoder.heads[TOPIC].spec.labels
     readings, row = [], len(articles)

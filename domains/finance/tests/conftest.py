@@ -11,6 +11,7 @@ from domains.finance.models import Alias, Entity
 from domains.finance.news import trees
 from suite.encoder.fake import FakeEncoder
 from suite.encoder.heads import HeadSpec, fit_head
+from suite.marking import prefix_of
 
 LEANINGS = {
     "negative": ("falls", "loss", "probe", "fined", "recalls", "cuts", "strike", "亏损", "调查"),
@@ -33,7 +34,7 @@ def fake_encoder(salt: str = "") -> FakeEncoder:
         examples = [
             (f"Acme {word} {extra}", label) for label, some in words.items() for word in some for extra in "xyz"
         ]
-        spec = HeadSpec(name, "classification", tuple(sorted(words)), "macro_f1")
+        spec = HeadSpec(name, "classification", tuple(sorted(words)), "macro_f1", prefix_of("classification"))
         heads[name] = fit_head(bare, spec, examples, examples)[0]
     return FakeEncoder(dimensions=128, heads=heads, salt=salt)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ TEXTS = ["a splendid tent", "late and broken"]
 
 @pytest.fixture
 def with_head(tiny):
-    spec = HeadSpec("mood", "classification", ("bad", "fine", "good"), "macro_f1")
+    spec = HeadSpec("mood", "classification", ("bad", "fine", "good"), "macro_f1", prefix="classify: ")
     head, _ = fit_head(tiny, spec, moods(60), moods(30, seed=1))
     return tiny.with_heads({"mood": head})
 
@@ -45,6 +46,18 @@ def test_saving_what_was_loaded_keeps_the_fingerprint(saved, tmp_path):
     again = Encoder.load(str(tmp_path / "two"), threads=1)
     again._fingerprint = ""  # so that it is worked out anew
     assert again.fingerprint == loaded.fingerprint
+
+
+def test_a_head_of_an_older_checkpoint_reads_texts_as_they_are(tiny, with_head, tmp_path):
+    spec = HeadSpec("mood", "classification", ("bad", "fine", "good"), "macro_f1")
+    older = tiny.with_heads({"mood": replace(with_head.heads["mood"], spec=spec)})
+    older.save(tmp_path / "older")
+    assert "prefix" not in json.loads((tmp_path / "older" / checkpoint.MANIFEST).read_text())["heads"][0]
+    loaded = Encoder.load(str(tmp_path / "older"), threads=1)
+    assert loaded.heads["mood"].spec == spec
+    marked = with_head.classify("mood", TEXTS)
+    np.testing.assert_array_equal(loaded.classify("mood", [f"classify: {text}" for text in TEXTS]), marked)
+    assert (loaded.classify("mood", TEXTS) != marked).any()
 
 
 def test_weights_that_stand_in_no_file_are_saved(with_head, tmp_path):

@@ -39,6 +39,7 @@ class Given:
     train: list[Any]
     validation: list[Any]
     pseudo_labelled: list[Any] = field(default_factory=list)
+    prefix: str = ""
 
 
 def mood_task(count: int = 120) -> Given:
@@ -190,6 +191,13 @@ def test_texts_are_tokenised_once_and_cut(tiny):
     texts.tokenise()
     full = tiny.tokenizer.encode("a very long text about a tent and a lamp").ids
     assert texts.ids[1] == [*full[:5], full[-1]]
+
+
+def test_a_task_says_what_stands_before_its_texts(tiny):
+    texts = Texts(tiny.tokenizer, 32)
+    mood = Given("a", "classification", ("x", "y"), [("tent", "x")], [("lamp", "y")], prefix="classify: ")
+    read_tasks([mood, Given("b", "contrastive", (), [("tent", "lamp", ())], [])], texts)
+    assert list(texts.numbers) == ["classify: tent", "classify: lamp", "tent", "lamp"]
 
 
 def test_nothing_to_train_on_is_said(tiny):

@@ -31,6 +31,8 @@ class Given(Protocol):
     @property
     def kind(self) -> str: ...
     @property
+    def prefix(self) -> str: ...
+    @property
     def labels(self) -> tuple[str, ...]: ...
     @property
     def train(self) -> Sequence[Any]: ...
@@ -48,6 +50,7 @@ class TextTask:
     train: Sequence[tuple[str, str]]
     validation: Sequence[tuple[str, str]]
     kind: str = CLASSIFICATION
+    prefix: str = ""
     labels: tuple[str, ...] = ("",)
     pseudo_labelled: tuple[()] = ()
 
@@ -133,7 +136,7 @@ def with_right(examples: Sequence[Example]) -> list[Example]:
 
 def example(given: Given, raw: Any, texts: Texts) -> Example:
     if given.kind == CLASSIFICATION:
-        return Example((texts.number(raw[0]),), given.labels.index(raw[1]))
+        return Example((texts.number(given.prefix + raw[0]),), given.labels.index(raw[1]))
     if given.kind == PAIR:
         return Example((texts.number(raw[0][0]), texts.number(raw[0][1])), given.labels.index(raw[1]))
     if given.kind == CONTRASTIVE:

@@ -81,7 +81,7 @@ class Command(BaseCommand):
         inputs: list[str | Pair] = [
             (record["text"], record["other"]) if head.spec.kind == PAIR else record["text"] for _, record in records
         ]
-        probabilities = head.probabilities(features_of(encoder, head.spec.kind, inputs))
+        probabilities = head.probabilities(features_of(encoder, head.spec, inputs))
         for (line, _), row in zip(records, probabilities, strict=True):
             by_label = {label: round(float(value), 6) for label, value in zip(head.spec.labels, row, strict=True)}
             label = max(by_label, key=by_label.__getitem__)

@@ -205,6 +205,24 @@ def test_better_and_worse_are_told_from_noise():
     assert compared(good, FakeEncoder()) == {}  # it has no such head
 
 
+class Listening(FakeEncoder):
+    """Keeps what it is given to read."""
+
+    def embed(self, texts):
+        self.given = list(texts)
+        return super().embed(texts)
+
+
+def test_each_of_two_releases_reads_texts_as_its_own_head_wants_them():
+    head = fit_head(FakeEncoder(), SPEC, moods(300), moods(200, seed=1))[0]
+    older, newer = (
+        Listening(heads={"mood": head}),
+        Listening(heads={"mood": replace(head, spec=replace(SPEC, prefix="classify: "))}),
+    )
+    evaluate(newer, [HeadPlan(newer.heads["mood"].spec, Examples(moods(300), moods(200, seed=1)))], [], {ACTIVE: older})
+    assert newer.given == [f"classify: {text}" for text in older.given]
+
+
 def test_a_head_is_measured_beside_simple_rivals_and_seen_through():
     weak = Weak(heads={"mood": fit_head(Weak(), SPEC, moods(300), moods(200, seed=1))[0]})
     found = evaluate(weak, [HeadPlan(SPEC, Examples(moods(300), moods(200, seed=1)))], [], {})["mood"]
