@@ -1,7 +1,8 @@
 """Reading articles: whom they name, what they are about and how they lean, in one pass of the encoder over a batch.
 
 The title is judged for the article as a whole, and for each entity the first sentence that names it, with the name
-marked. Slow, and outside any transaction; `services.apply` makes rows of it.
+marked; and it is compared with other titles, which tells stories. Slow, and outside any transaction; `services.apply`
+makes rows of it.
 """
 
 from __future__ import annotations
@@ -84,10 +85,12 @@ def read(articles: Sequence[Article], encoder: Encoder, table: EntityTable) -> l
     named = [table.read(article.title, article.body) for article in articles]
     judged = [names[:MAX_NAMED] for names in named]
     sentiment = encoder.heads[SENTIMENT]
-    texts = [article.title for article in articles]
-    texts += [mark_entity(one.sentence, one.text) for names in judged for one in names]
-    vectors = encoder.embed([sentiment.spec.prefix + text for text in texts])  # (articles + names, d)
-    leanings = sentiment.probabilities(vectors)
+    titles = [article.title for article in articles]
+    judged_texts = titles + [mark_entity(one.sentence, one.text) for names in judged for one in names]
+    texts = [sentiment.spec.prefix + text for text in judged_texts]
+    vectors = encoder.embed([*texts, *titles])  # (articles + names + articles, d)
+    compared = vectors[len(texts) :]  # as they are: what judges draws titles of one class together
+    leanings = sentiment.probabilities(vectors[: len(texts)])
     order = [sentiment.spec.labels.index(label) for label in LEANINGS]
     topics = encoder.heads[TOPIC].probabilities(vectors[: len(articles)])
     labels = encoder.heads[TOPIC].spec.labels
@@ -112,7 +115,7 @@ def read(articles: Sequence[Article], encoder: Encoder, table: EntityTable) -> l
                     article.title,
                     article.body,
                     table.subjects(judged[number]),
-                    vector=vectors[number].astype(np.float16),
+                    vector=compared[number].astype(np.float16),
                     release=encoder.fingerprint,
                 ),
                 note_on(article, len(named[number])),

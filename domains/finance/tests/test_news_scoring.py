@@ -28,6 +28,8 @@ def test_titles_and_names_are_read_as_the_heads_want_them() -> None:
     assert encoder.given == [
         "classify: Halden Motors names a chief",
         "classify: Halden Motors | [ Halden Motors ] names a chief",
+        "Halden Motors names a chief",
     ]
+    assert np.array_equal(reading.sketch.vector, encoder.embed([article.title])[0].astype(np.float16))
     assert reading.topic == "people"
     assert [one.entity_id for one in reading.judgements] == [None, 1]
