@@ -155,6 +155,12 @@ def test_a_new_item_is_found_by_its_text_alone():
     assert found.shares == {"text": 1.0, "together": 0.0, "popular": 0.0, "graph": 0.0}
 
 
+def test_one_click_of_another_comes_after_what_is_like_the_history():
+    statistics = build_statistics(log_of(("u", "hammer", 0.0)))
+    best = Recommender(statistics, text(), PRIOR).recommend([Seen("kettle")], 5, exclude={"kettle"})
+    assert [each.key for each in best] == ["brand new teapot", "teapot", "cup", "hammer", "nails"]
+
+
 def test_nothing_excluded_or_forbidden_comes_back():
     recommender = Recommender(build_statistics(shop()), text(), PRIOR)
     found = recommender.recommend(
