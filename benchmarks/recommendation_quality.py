@@ -4,8 +4,9 @@ MovieLens-100K (a folder with RecBole's `.inter` and `.item`; `SUITE_MOVIELENS` 
 Online Retail (`online_retail/*.csv.gz` under `SUITE_DATA`, or `retail=FILE`): cut 30 days before the end, first later
 basket, new items only. A data set that is not there is skipped with its reason. The encoder is used as it is.
 
-`new shops` are drawn from both: all items and what 1, 3, 10 or 30 people did, for 240 others of whom one to three items
-are known; the next five are the targets. Their people are the half that nothing was chosen on.
+`new shops` are drawn from both: all items and what 1, 3, 10 or 30 people did, four shops of each size; 60 others in
+each, of whom one to three items are known, ask for up to five that came next. Their people are the half that the
+weights of `blend.PRIOR` that go by new shops were not chosen on.
 """
 
 from __future__ import annotations
@@ -134,13 +135,17 @@ def new_shops(rows: Sequence[tuple[Any, ...]], text: ArrayText) -> dict[str, dic
             log = InteractionLog.from_rows([row for person in drawn[:size] for row in by_person[person][:20]])
             statistics = build_statistics(log)
             for number, person in enumerate(drawn[size:]):
-                items = list(dict.fromkeys(row[1] for row in by_person[person]))
-                length = 1 + number % 3
-                history = [Seen(key, 10.0 * (length - place)) for place, key in enumerate(items[:length])]
-                targets = frozenset(text.rows[key] for key in items[length : length + 5] if key in text.rows)
+                by_item: dict[str, tuple[Any, ...]] = {}
+                for row in by_person[person]:
+                    by_item.setdefault(row[1], row)
+                firsts, length = list(by_item.values()), 1 + number % 3
+                now = firsts[length][2]
+                history = [Seen(row[1], now - row[2], row[3], row[4]) for row in firsts[:length]]
+                targets = frozenset(text.rows[row[1]] for row in firsts[length : length + 5] if row[1] in text.rows)
                 if not targets:
                     continue
+                known = {seen.key for seen in history}
                 for name, blend in blends.items():
-                    best = Recommender(statistics, text, blend).recommend(history, 10, exclude=set(items[:length]))
+                    best = Recommender(statistics, text, blend).recommend(history, 10, exclude=known)
                     gains[name].append(ndcg([text.rows.get(each.key, -1) for each in best], targets, 10))
     return {size: {name: round(sum(v) / len(v), 4) for name, v in gains.items()} for size, gains in found.items()}

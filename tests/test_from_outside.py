@@ -85,7 +85,7 @@ def shop(installation: Installation) -> Shop:
 
 
 def by_text(shop: Shop, user: str, title: str) -> bool:
-    """Whether the item is recommended to the user for its text."""
+    """Whether the item is recommended to the user, and its text is a reason."""
     found = [item for item in shop.recommended(user, 10) if item["title"] == title]
     return bool(found) and any(reason["channel"] == "text" for reason in found[0]["reasons"])
 

@@ -2,7 +2,7 @@
 
 The score is a sum of weight * log(1 + feature / scale) with weights that are not negative, each weight going from one
 value for a short history to another for a long one. `fit_blend` learns them from held-out next items: a softmax over
-the candidates (conditional logit, McFadden 1974), L-BFGS-B.
+the candidates (conditional logit, McFadden 1974), L-BFGS-B. A shop begins with `PRIOR`.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Blend:
 
 
 HALF_WAY = 5.0  # the history length at which a weight is half way from short to long
-# For shops that have too little data: fitted on MovieLens-100K and Online Retail together, targets left out. But the
-# short weight of `text:last` and those of `popular:trend` were chosen in shops of 1 to 30 people drawn from them: what
-# few people did says little of what is popular, and the fit (0; 0.4 to 1.02) put one click before all texts.
+# For shops that have too little data: fitted on MovieLens-100K and Online Retail together, targets left out, but for
+# the short weight of `text:last` (the fit: 0) and those of `popular:trend` (0.4, 1.02). These were chosen in shops of 1
+# to 30 people drawn from both: with the fit, one person's click came before all that is alike.
 PRIOR = Blend.of(
     # feature: (scale, weight of a short history, weight of a long one)
     {

@@ -180,7 +180,7 @@ class Trace(models.Model):
     article = models.OneToOneField(Article, on_delete=models.CASCADE, primary_key=True, related_name="trace")
     published_at = models.DateTimeField()
     sketch = models.JSONField()  # of news.stories
-    vector = models.BinaryField(default=b"")  # float16, of the release below
+    vector = models.BinaryField(default=b"")  # float16, of the title as it is, of the release below
     release = models.CharField(max_length=64, blank=True)
     revision = models.BigIntegerField()  # of the last change
 

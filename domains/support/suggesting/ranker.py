@@ -17,8 +17,8 @@ from scipy.special import expit
 
 from domains.support.suggesting.features import FEATURES, Candidate, Past, features_of
 
-# Of standardised features: what every ranker begins with. The first five rank the validation questions of StackFAQ and
-# Amazon QA best, by a frozen and by a trained body, among those that were tried.
+# Of standardised features: what every ranker begins with. `relevance` to `coverage` rank validation questions of
+# StackFAQ and Amazon QA well by a frozen and by a trained body, see docs/training.md; the others are set by hand.
 PRIOR = {
     "relevance": 0.4,
     "cosine": 1.1,

@@ -88,7 +88,8 @@ function datasets(drawing, palette) {
     sets.push({ ...line, label: "expected high", data: points(drawing.high), borderWidth: 0, fill: false, order: 4 });
   }
   if (drawing.negative) sets.push({ ...line, label: "negative", data: points(drawing.negative), borderWidth: 0, fill: "origin", backgroundColor: palette.negative, stepped: "middle", order: 3 });
-  sets.push({ ...line, label: drawing.unit, data: points(drawing.value), borderColor: palette.text, pointRadius: drawing.value.length < 3 ? 3 : 0, order: 1 });
+  const isAlone = (index) => [index - 1, index + 1].every((beside) => (drawing.value[beside] ?? null) === null); // no line leads to it
+  sets.push({ ...line, label: drawing.unit, data: points(drawing.value), borderColor: palette.text, backgroundColor: palette.text, pointRadius: drawing.value.map((_, index) => (drawing.value.length < 3 || isAlone(index) ? 3 : 0)), clip: 4, order: 1 });
   return sets;
 }
 
@@ -109,7 +110,11 @@ function options(chart, drawing, palette, onPick) {
   return {
     animation: false, responsive: true, maintainAspectRatio: false, normalized: true,
     interaction: { mode: "index", intersect: false, axis: "x" },
-    onClick: (event, items) => items.length && onPick?.(drawing.start + index(items) * drawing.step, drawing.start + (index(items) + 1) * drawing.step),
+    onClick: (event, items, { scales }) => {
+      const at = Math.round((scales.x.getValueForPixel(event.x) - drawing.start) / drawing.step - drawing.anchor);
+      const end = drawing.start + (Math.min(Math.max(at, 0), drawing.value.length - 1) + 1) * drawing.step;
+      onPick?.(end - drawing.reach, end);
+    },
     scales: {
       x: {
         type: "linear", min: drawing.start, max: drawing.start + drawing.step * drawing.value.length, grid: { color: palette.line, drawTicks: false }, border: { display: false },
@@ -131,7 +136,8 @@ function options(chart, drawing, palette, onPick) {
   };
 }
 
-// Draw into the canvas; again with other data changes what stands there. `onPick(from, to)` hears of a clicked step.
+// Draw into the canvas; again with other data changes what stands there. `onPick(from, to)` hears of what a clicked point counts,
+// also where nothing stands.
 export function draw(canvas, drawing, onPick) {
   const palette = colours(canvas.parentElement);
   const existing = window.Chart.getChart(canvas);
