@@ -45,7 +45,8 @@ class CheckpointError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pooling:
-    """How token vectors become one vector: "mean" or "cls", over at most `max_length` tokens."""
+    """How token vectors become one vector, over at most `max_length` tokens: their "mean", the first of them ("cls"),
+    or "funnel": the last layer makes one of the mean of what it is given."""
 
     mode: str
     max_length: int

@@ -26,7 +26,7 @@ from suite.encoder.batching import PROMPT, YIELDING, batches, lanes
 from suite.encoder.checkpoint import CheckpointError, Manifest, Pooling
 from suite.encoder.engines import multiplies_bfloat16 as multiplies_bfloat16
 from suite.encoder.engines.body import MissingWeights
-from suite.encoder.engines.padded import PaddedEngine
+from suite.encoder.engines.padded import PaddedEngine, pooled_by
 from suite.encoder.engines.padded import pool as pool
 from suite.encoder.heads import PAIR, Head, HeadMissing, Pair, features_of
 from suite.encoder.weights import INT8, narrow, read_weights, serialise_weights, widened
@@ -100,7 +100,7 @@ class Encoder:
         try:
             tokenizer = load_tokenizer(folder)
             encoder = cls(
-                None if is_read_later else load_body(folder).to(pick_device(device)),
+                None if is_read_later else load_body(folder, pooling.mode).to(pick_device(device)),
                 tokenizer,
                 pooling,
                 heads,
@@ -128,12 +128,13 @@ class Encoder:
         other.heads, other._fingerprint = dict(heads), ""
         return other
 
-    def with_body(self, model: torch.nn.Module, config: str = "") -> Encoder:
-        """The same tokenizer and pooling with this body, and no heads; `config` where its config.json is another."""
+    def with_body(self, model: torch.nn.Module, config: str = "", pooling: Pooling | None = None) -> Encoder:
+        """The same tokenizer with this body, and no heads; `config` where its config.json is another, `pooling` where
+        that is."""
         return Encoder(
             model,
             self.tokenizer,
-            self.pooling,
+            pooling or self.pooling,
             {},
             body=self.body,
             config=config or self.config_with(weights=""),
@@ -168,7 +169,7 @@ class Encoder:
         other.is_yielding = True
         return other
 
-    def quickest(self, sample: Sequence[str]) -> Encoder:
+    def quickest(self, sample: Sequence[Text]) -> Encoder:
         """This encoder in bfloat16, where the device multiplies that faster and the vectors of `sample` stay what they
         are; else itself. For bulk work on the spot."""
         if not sample or engines.NARROW not in self.engine_names or self.engine_name == engines.NARROW:
@@ -187,7 +188,7 @@ class Encoder:
         """The transformers model, in float32: for training, and for the reference engine."""
         if self._model is None:
             assert self.weights is not None
-            self._model = load_body(self.weights.parent).to(self.device).eval()
+            self._model = load_body(self.weights.parent, self.pooling.mode).to(self.device).eval()
         return self._model
 
     @cached_property
@@ -327,8 +328,8 @@ class Encoder:
 
 
 # Parts -------------------------------------------------------------------------------------------------------
-def load_body(folder: Path) -> Any:
-    """The transformer body in float32, with attention by torch's fused kernel.
+def load_body(folder: Path, pooling: str) -> Any:
+    """The transformer body in float32, with attention by torch's fused kernel, ready for that way of pooling.
 
     Raises `CheckpointError` where weights are missing: the library would draw them at random.
     """
@@ -340,14 +341,14 @@ def load_body(folder: Path) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         model = AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
         model.load_state_dict(read_weights(folder / checkpoint.WEIGHTS))
-        return model
+        return pooled_by(pooling, model)
     model, found = AutoModel.from_pretrained(
         folder, local_files_only=True, attn_implementation="sdpa", dtype=torch.float32, output_loading_info=True
     )
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))  # ours is the pooling
     if missing:
         raise CheckpointError(f"{folder}: its weights lack {len(missing)} tensors, such as {missing[0]}")
-    return model
+    return pooled_by(pooling, model)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -24,7 +24,7 @@ from suite.releases.snapshot import Snapshot
 from suite.releases.training import digest_of, head_plans
 
 TEACHING = TrainingConfig(
-    epochs=20, batch_size=48, max_tokens=64, learning_rate=3e-4, layer_decay=1, retention=50, evaluations=4, patience=0
+    epochs=20, batch_size=48, max_tokens=64, learning_rate=8e-4, layer_decay=1, retention=50, evaluations=4, patience=0
 )
 OTHERS = "other texts"  # of heads whose examples are no task of the snapshot
 

@@ -25,6 +25,10 @@ class Linear:
     weight: torch.Tensor  # (out, in)
     bias: torch.Tensor  # (out,)
 
+    def divided(self, first: int) -> tuple[Linear, Linear]:
+        """Two products that give its first outputs, and the others."""
+        return Linear(self.weight[:first], self.bias[:first]), Linear(self.weight[first:], self.bias[first:])
+
 
 @dataclass(frozen=True, slots=True)
 class Norm:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite.encoder.engines.body import Body
+from suite.encoder.engines.body import Body, Layer
 from suite.encoder.engines.packed import INT8
-from suite.encoder.engines.padded import pad
+from suite.encoder.engines.padded import CLS, MEAN, pad
 
 OPSET, MICROSOFT_OPSET, IR_VERSION = 17, 1, 9
 CONTRIBUTED = "com.microsoft"  # operators of ONNX Runtime alone: whole attention, residual with norm
@@ -80,14 +80,20 @@ class Graph:
             self.tensor(body.embedding_norm.bias),
             epsilon=body.epsilon,
         )
-        for layer in body.layers:
-            qkv, mix, up, down = layer.qkv, layer.mix, layer.up, layer.down
-            mixed = self.add(
-                "Attention", states, self.tensor(qkv.weight.T), self.tensor(qkv.bias), "is_token",
-                domain=CONTRIBUTED, num_heads=body.heads,
-            )  # fmt: skip
+        for number, layer in enumerate(body.layers, start=1):
+            mix, up, down = layer.mix, layer.up, layer.down
+            if number < len(body.layers) or self.pooling == MEAN:
+                asking = states
+                mixed = self.add(
+                    "Attention", states, self.tensor(layer.qkv.weight.T), self.tensor(layer.qkv.bias), "is_token",
+                    domain=CONTRIBUTED, num_heads=body.heads,
+                )  # fmt: skip
+            else:  # one state of each text is all that is wanted of the last layer
+                asking = self.add("Unsqueeze", self.first(states) if self.pooling == CLS else self.mean(states),
+                                  self.whole([1]))  # (b, 1, d)  # fmt: skip
+                mixed = self.asked(asking, states, layer)
             mixed = self.add("MatMul", mixed, self.tensor(mix.weight.T))
-            states = self.residual(mixed, states, layer.attention_norm, mix.bias)
+            states = self.residual(mixed, asking, layer.attention_norm, mix.bias)
             inner = self.add("MatMul", states, self.tensor(up.weight.T))
             gelu = "BiasGelu" if body.approximation == "none" else "FastGelu"
             inner = self.add(gelu, inner, self.tensor(up.bias), domain=CONTRIBUTED)
@@ -99,11 +105,24 @@ class Graph:
         return self.add("SkipLayerNormalization", new, states, *parts, domain=CONTRIBUTED, epsilon=self.body.epsilon)
 
     def pool(self, states: str) -> str:
-        """(b, t, d) -> (b, d); the length of the vector does not matter, so the mean is left a sum."""
-        if self.pooling == "cls":
-            return self.add("Gather", states, self.tensor(np.array(0)), axis=1)
+        """(b, t or 1, d) -> (b, d)."""
+        return self.mean(states) if self.pooling == MEAN else self.first(states)
+
+    def first(self, states: str) -> str:
+        return self.add("Gather", states, self.tensor(np.array(0)), axis=1)
+
+    def mean(self, states: str) -> str:
         weights = self.add("Unsqueeze", self.add("Cast", "is_token", to=1), self.whole([2]))  # (b, t, 1); 1: float
-        return self.add("ReduceSum", self.add("Mul", states, weights), self.whole([1]), keepdims=0)
+        total = self.add("ReduceSum", self.add("Mul", states, weights), self.whole([1]), keepdims=0)
+        return self.add("Div", total, self.add("ReduceSum", weights, self.whole([1]), keepdims=0))
+
+    def asked(self, asking: str, states: str, layer: Layer) -> str:
+        """What attention gives to the one state of each text that asks, (b, 1, d)."""
+        query, answers = layer.qkv.divided(self.body.dimensions)
+        parts = [(asking, query), *((states, one) for one in answers.divided(self.body.dimensions))]
+        given = [self.add("MatMul", which, self.tensor(linear.weight.T)) for which, linear in parts]
+        return self.add("MultiHeadAttention", *given, self.tensor(layer.qkv.bias), "is_token",
+                        domain=CONTRIBUTED, num_heads=self.body.heads)  # fmt: skip
 
     def unit(self, vectors: str) -> str:
         return self.add("LpNormalization", vectors, axis=1, p=2)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from suite.encoder.engines.body import Body, Linear, Norm
 from suite.encoder.engines.packed import BFLOAT16, FLOAT32, INT8
-from suite.encoder.engines.padded import pad, pool
+from suite.encoder.engines.padded import CLS, FUNNEL, MEAN, pad, pool
 
 HINTS = {FLOAT32: "f32", BFLOAT16: "bf16", INT8: "f32"}
 GROUP = 128  # activations that share a scale where weights are int8
@@ -61,14 +61,26 @@ class PaddedBody(nn.Module):
         states = functional.embedding(ids, body.words) + body.positions[:length]
         states = self.normalise(states, body.embedding_norm)  # (b, t, d)
         bias = (~is_token)[:, None, None, :].float() * -1e9  # (b, 1, 1, t)
-        for layer in body.layers:
-            qkv = self.multiply(states, layer.qkv).view(texts, length, 3, body.heads, -1).permute(2, 0, 3, 1, 4)
-            mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=bias)
-            mixed = mixed.transpose(1, 2).reshape(texts, length, body.dimensions)
-            states = self.normalise(states + self.multiply(mixed, layer.mix), layer.attention_norm)
+        for number, layer in enumerate(body.layers, start=1):
+            if number < len(body.layers) or self.pooling == MEAN:
+                asking, parts = states, self.multiply(states, layer.qkv).chunk(3, dim=2)
+            else:  # one state of each text is all that is wanted of the last layer
+                asking = pool(states, is_token, MEAN if self.pooling == FUNNEL else CLS)[:, None]  # (b, 1, d)
+                ask, answer = layer.qkv.divided(body.dimensions)
+                parts = (self.multiply(asking, ask), *self.multiply(states, answer).chunk(2, dim=2))
+            query, key, value = (self.by_head(part) for part in parts)
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+            mixed = mixed.transpose(1, 2).reshape(texts, -1, body.dimensions)
+            states = self.normalise(asking + self.multiply(mixed, layer.mix), layer.attention_norm)
             inner = functional.gelu(self.multiply(states, layer.up), approximate=body.approximation)
             states = self.normalise(states + self.multiply(inner, layer.down), layer.norm)
         return functional.normalize(pool(states, is_token, self.pooling), dim=1)
+
+    def by_head(self, states: torch.Tensor) -> torch.Tensor:
+        """(b, t, d) -> (b, heads, t, d / heads)."""
+        return states.view(states.shape[0], -1, self.body.heads, self.body.dimensions // self.body.heads).transpose(
+            1, 2
+        )
 
     def multiply(self, states: torch.Tensor, linear: Linear) -> torch.Tensor:
         if not self.is_int8:

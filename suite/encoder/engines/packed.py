@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from suite.encoder.engines.body import Body, Layer, Linear, Norm
+from suite.encoder.engines.padded import CLS, MEAN
 
 FLOAT32, BFLOAT16, INT8 = "fp32", "bf16", "int8"
 FEW_TOKENS, FINE, COARSE = 256, 16, 64  # up to so many tokens, and the steps in which a batch grows below and above it
@@ -29,12 +30,17 @@ class PackedEngine:
         self.pooling, self.device = pooling, device
         has_kernel = device.type == "cuda" and dtype == torch.bfloat16
         self.attend_by = attend_by_kernel if has_kernel else attend_by_stretches
+        self.ask_by = ask_by_kernel if has_kernel else ask_by_stretches
         self.is_stepped = device.type == "cpu" and precision != FLOAT32
         self.heads, self.dimensions, self.epsilon = body.heads, body.dimensions, body.epsilon
         self.words = body.words.to(device, dtype)
         self.positions = body.positions.to(device, dtype)
         self.norm = moved(body.embedding_norm, device, dtype)
-        self.layers = [PackedLayer(layer, body.approximation, precision, device) for layer in body.layers]
+        lower = body.layers if pooling == MEAN else body.layers[:-1]
+        self.layers = [PackedLayer(layer, body.approximation, precision, device) for layer in lower]
+        self.last = None
+        if pooling != MEAN:
+            self.last = PackedLayer(body.layers[-1], body.approximation, precision, device, is_asked_once=True)
 
     @torch.inference_mode()
     def vectors(self, ids: Sequence[np.ndarray]) -> np.ndarray:
@@ -47,11 +53,25 @@ class PackedEngine:
         states = functional.embedding(tokens, self.words) + functional.embedding(batch.places, self.positions)
         states = self.normalise(states, self.norm)  # (t, d)
         for layer in self.layers:
-            mixed = layer.mix(self.attend_by(layer.qkv(states), self.heads, batch))
-            states = self.normalise(mixed.add_(states), layer.attention_norm)
-            states = self.normalise(layer.down(layer.up(states)).add_(states), layer.norm)
-        pooled = batch.first(states) if self.pooling == "cls" else batch.mean(states)  # (b, d)
-        return functional.normalize(pooled[:count], dim=1).cpu().numpy()
+            states = self.through(layer, states, self.attend_by(layer.qkv(states), self.heads, batch))
+        pooled = batch.first(states) if self.pooling == CLS else batch.mean(states)  # (b, d)
+        if self.last:
+            pooled = self.asked(self.last, pooled.to(states.dtype), states, batch)
+        return functional.normalize(pooled[:count].float(), dim=1).cpu().numpy()
+
+    def asked(self, layer: PackedLayer, asking: torch.Tensor, states: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """What the layer makes of one state of each text, (b, d), that asks all states of that text, (t, d)."""
+        count = len(asking)
+        if self.is_stepped:
+            asking = functional.pad(asking, (0, 0, 0, -count % FINE))
+        mixed = torch.zeros_like(asking)
+        mixed[:count] = self.ask_by(layer.query(asking)[:count], layer.keys_values(states), self.heads, batch)
+        return self.through(layer, asking, mixed)[:count]
+
+    def through(self, layer: PackedLayer, states: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        """The layer's states of those before it and what attention made of them, each (t, d)."""
+        states = self.normalise(layer.mix(mixed).add_(states), layer.attention_norm)
+        return self.normalise(layer.down(layer.up(states)).add_(states), layer.norm)
 
     def normalise(self, states: torch.Tensor, norm: Norm) -> torch.Tensor:
         return functional.layer_norm(states, (self.dimensions,), norm.weight, norm.bias, self.epsilon)
@@ -82,6 +102,7 @@ class Batch:
             start += count * length
 
     def first(self, states: torch.Tensor) -> torch.Tensor:
+        """(t, d) -> float32 (b, d)."""
         return states[self.ends[:-1]].float()
 
     def mean(self, states: torch.Tensor) -> torch.Tensor:
@@ -111,15 +132,47 @@ def attend_by_kernel(qkv: torch.Tensor, heads: int, batch: Batch) -> torch.Tenso
     return mixed.reshape(len(qkv), -1)
 
 
-class PackedLayer:
-    """One layer's products, each a function of (t, in) -> (t, out)."""
+def ask_by_stretches(query: torch.Tensor, keys_values: torch.Tensor, heads: int, batch: Batch) -> torch.Tensor:
+    """The mixture of the values of its text's tokens, (t, 2d), for one query of each text, (b, d) -> (b, d)."""
+    size = query.shape[1] // heads
+    out = torch.empty_like(query)
+    first = 0
+    for start, count, length in batch.stretches:
+        part, asking = slice(start, start + count * length), slice(first, first + count)
+        key, value = keys_values[part].view(count, length, 2, heads, size).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(query[asking].view(count, heads, 1, size), key, value)
+        out[asking].view(count, heads, 1, size).copy_(mixed)
+        first += count
+    return out
 
-    def __init__(self, layer: Layer, approximation: str, precision: str, device: torch.device) -> None:
+
+def ask_by_kernel(query: torch.Tensor, keys_values: torch.Tensor, heads: int, batch: Batch) -> torch.Tensor:
+    """The same by one kernel, on a GPU."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    key, value = keys_values.view(len(keys_values), 2, heads, -1).unbind(1)  # each (t, heads, size)
+    each = torch.arange(len(query) + 1, dtype=torch.int32, device=query.device)
+    mixed = varlen_attn(query.view(len(query), heads, -1), key, value, each, batch.ends, 1, batch.longest)
+    assert isinstance(mixed, torch.Tensor)
+    return mixed.reshape(len(query), -1)
+
+
+class PackedLayer:
+    """One layer's products, each a function of (t, in) -> (t, out). Where one state of each text is all that is wanted
+    of it, all but `keys_values` is done once a text."""
+
+    def __init__(
+        self, layer: Layer, approximation: str, precision: str, device: torch.device, *, is_asked_once: bool = False
+    ) -> None:
         def multiply(linear: Linear, *, gelu: bool = False) -> Multiply:
             return multiplication(linear, approximation if gelu else None, precision, device)
 
         dtype = torch.bfloat16 if precision == BFLOAT16 else torch.float32
-        self.qkv, self.mix = multiply(layer.qkv), multiply(layer.mix)
+        if is_asked_once:
+            self.query, self.keys_values = map(multiply, layer.qkv.divided(len(layer.mix.bias)))
+        else:
+            self.qkv = multiply(layer.qkv)
+        self.mix = multiply(layer.mix)
         self.up, self.down = multiply(layer.up, gelu=True), multiply(layer.down)
         if precision == INT8:
             self.down = row_by_row(self.down, layer.down.bias)

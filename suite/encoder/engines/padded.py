@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
+
+MEAN, CLS, FUNNEL = "mean", "cls", "funnel"  # ways of pooling
 
 
 class PaddedEngine:
@@ -25,7 +28,7 @@ class PaddedEngine:
         states = self.model(
             torch.from_numpy(padded).to(self.device), attention_mask=mask.long() if needs_mask else None
         ).last_hidden_state  # (b, t, d)
-        return torch.nn.functional.normalize(pool(states, mask, self.pooling), dim=1).cpu().numpy()
+        return functional.normalize(pool(states, mask, self.pooling), dim=1).cpu().numpy()
 
 
 def pad(ids: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +42,47 @@ def pad(ids: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]
 
 def pool(states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
     """One vector of each text's token vectors, float32: (b, t, d) and (b, t) -> (b, d). Padding has no part in it."""
-    if mode == "cls":
+    if mode in {CLS, FUNNEL}:  # of the latter nothing but the first is there
         return states[:, 0].float()
     weights = mask[:, :, None].float()
     return (states.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+class FunnelLayer(torch.nn.Module):
+    """A last layer that gives one state of each text: the mean of its tokens' states asks, all of them answer. Most of
+    a layer's work is then done once a text and not once a token.
+
+    Pool-query-only attention after Dai et al., Funnel-Transformer, 2020. It has the parameters of the layer of BERT's
+    family that it is made of, under their names.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.attention, self.intermediate, self.output = layer.attention, layer.intermediate, layer.output
+
+    def forward(
+        self, states: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any
+    ) -> torch.Tensor:
+        """(b, t, d) -> (b, 1, d); the mask is (b, 1, t, t) as transformers makes it, of bool or added to logits."""
+        own = self.attention.self
+        mask = None if attention_mask is None else attention_mask[:, :, :1]  # alike for all that ask
+        if mask is None:
+            asking = states.mean(dim=1, keepdim=True)
+        else:
+            is_token = mask[:, 0, 0] if mask.dtype == torch.bool else mask[:, 0, 0] == 0
+            asking = pool(states, is_token, MEAN)[:, None].to(states.dtype)  # (b, 1, d)
+
+        def by_head(given: torch.Tensor) -> torch.Tensor:
+            return given.unflatten(2, (own.num_attention_heads, -1)).transpose(1, 2)  # (b, heads, t or 1, size)
+
+        query, key, value = by_head(own.query(asking)), by_head(own.key(states)), by_head(own.value(states))
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
+        mixed = self.attention.output(mixed, asking)
+        return self.output(self.intermediate(mixed), mixed)
+
+
+def pooled_by(mode: str, model: Any) -> Any:
+    """The model, made ready for that way of pooling."""
+    if mode == FUNNEL and not isinstance(model.encoder.layer[-1], FunnelLayer):
+        model.encoder.layer[-1] = FunnelLayer(model.encoder.layer[-1])
+    return model

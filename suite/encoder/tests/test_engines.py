@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import importlib
 import threading
 import time
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +15,7 @@ from suite.encoder.batching import Lanes
 from suite.encoder.engines import packed
 from suite.encoder.engines.body import MissingWeights, UnknownBody, is_known, read
 from suite.encoder.engines.packed import PackedEngine
-from suite.encoder.engines.padded import PaddedEngine
+from suite.encoder.engines.padded import PaddedEngine, pooled_by
 from suite.encoder.model import Encoder
 from suite.encoder.tests.test_model import TEXTS
 
@@ -45,7 +47,7 @@ def test_a_narrow_engine_is_near_the_reference(encoder, name):
     assert np.abs(found - expected).max() > 1e-4  # it is another engine
 
 
-@pytest.mark.parametrize("mode", ["mean", "cls"])
+@pytest.mark.parametrize("mode", ["mean", "cls", "funnel"])
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
 def test_every_kind_of_body_equals_its_transformers_model(family, mode, activation):
@@ -64,37 +66,52 @@ def test_every_kind_of_body_equals_its_transformers_model(family, mode, activati
         initializer_range=0.5,
         pad_token_id=1,
     )
-    model = AutoModel.from_config(config).eval()
+    model = pooled_by(mode, AutoModel.from_config(config).eval())
     ids = [np.random.default_rng(length).integers(2, 100, length) for length in (20, 20, 7, 3, 3, 1)]
     reference = PaddedEngine(model, mode, 1).vectors(ids)
+    alone = np.concatenate([PaddedEngine(model, mode, 1).vectors([one]) for one in ids])  # without padding
+    np.testing.assert_allclose(alone, reference, atol=1e-5)
     body = read(config.to_dict(), {f"{family}.{name}": tensor for name, tensor in model.state_dict().items()})
     np.testing.assert_allclose(PackedEngine(body, mode, "fp32", CPU).vectors(ids), reference, atol=1e-5)
+    for precision in ("bf16", "int8"):
+        near = PackedEngine(body, mode, precision, CPU).vectors(ids)
+        assert np.einsum("nd,nd->n", near, reference).min() > 0.99
     onnx = pytest.importorskip("suite.encoder.engines.onnx")
     if "onnx-fp32" in engines.available(config.to_dict(), CPU):
         found = onnx.ONNXEngine(body, mode, "fp32").vectors(ids)
         np.testing.assert_allclose(found, reference, atol=1e-3 if activation == "gelu_new" else 1e-5)
+    if "openvino-fp32" in engines.available(config.to_dict(), CPU):
+        openvino = importlib.import_module("suite.encoder.engines.openvino")
+        found = openvino.OpenVINOEngine(body, mode, "fp32", 1).vectors(ids)
+        np.testing.assert_allclose(found, reference, atol=1e-5)
 
 
-def test_the_kernel_of_a_gpu_is_asked_for_each_text_alone(monkeypatch, tiny):
+@pytest.mark.parametrize("mode", ["mean", "cls"])
+def test_the_kernel_of_a_gpu_is_asked_for_each_text_alone(monkeypatch, tiny, mode):
     """The variable-length kernel runs on GPUs only; here stands a plain one, which reads the same arguments."""
 
     def varlen_attn(query, key, value, starts, key_starts, longest, longest_key):
         assert (starts.dtype, query.dtype) == (torch.int32, torch.bfloat16)
-        assert longest == longest_key == int(starts.diff().max())
-        assert starts is key_starts
+        assert (longest, longest_key) == (int(starts.diff().max()), int(key_starts.diff().max()))
+        asked.append(longest)
         out = torch.empty_like(query)
-        for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-            parts = [one[start:end].transpose(0, 1) for one in (query, key, value)]
-            out[start:end] = torch.nn.functional.scaled_dot_product_attention(*parts).transpose(0, 1)
+        texts, keys = (list(pairwise(one.tolist())) for one in (starts, key_starts))
+        for (start, end), (first, last) in zip(texts, keys, strict=True):
+            parts = [query[start:end], key[first:last], value[first:last]]
+            mixed = torch.nn.functional.scaled_dot_product_attention(*(one.transpose(0, 1) for one in parts))
+            out[start:end] = mixed.transpose(0, 1)
         return out
 
+    asked: list[int] = []
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_attn)
     ids = tiny.tokenise(TEXTS)
     body = read(tiny.settings, tiny.model.state_dict())
-    on_cpu, on_gpu = (PackedEngine(body, "mean", packed.BFLOAT16, CPU) for _ in range(2))
-    on_gpu.attend_by = packed.attend_by_kernel
-    np.testing.assert_allclose(on_gpu.vectors(ids), on_cpu.vectors(ids), atol=5e-3)
-    np.testing.assert_allclose(on_gpu.vectors(ids), tiny.embed(TEXTS), atol=2e-2)
+    on_cpu, on_gpu = (PackedEngine(body, mode, packed.BFLOAT16, CPU) for _ in range(2))
+    on_gpu.attend_by, on_gpu.ask_by = packed.attend_by_kernel, packed.ask_by_kernel
+    found = on_gpu.vectors(ids)
+    assert (asked[-1] == 1) == (mode == "cls")  # the last layer asks once a text
+    np.testing.assert_allclose(found, on_cpu.vectors(ids), atol=5e-3)
+    np.testing.assert_allclose(found, PackedEngine(body, mode, "fp32", CPU).vectors(ids), atol=2e-2)
 
 
 def test_the_order_of_a_batch_does_not_matter(tiny):

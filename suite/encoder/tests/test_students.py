@@ -13,9 +13,10 @@ from suite.encoder.model import Encoder
 from suite.encoder.sample import sample_texts
 from suite.encoder.tests.models import write_tiny
 from suite.encoder.tests.test_training import QUICK, Killed, every_task, mood_task, silent
-from suite.encoder.training.body import body_of
+from suite.encoder.training.body import body_of, pooling_of
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.loop import fine_tune
+from suite.encoder.training.pretraining import pretrain
 from suite.encoder.training.progress import Progress
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import TrainingError, text_task
@@ -40,13 +41,17 @@ def cosine(one: Encoder, other: Encoder, texts: list[str]) -> float:
 def test_fewer_layers_learn_the_vectors_of_all(teacher, tmp_path):
     lesson = text_task("texts", sample_texts(teacher.tokenizer, 300))
     unseen = sample_texts(teacher.tokenizer, 50, seed=1)
-    untaught = teacher.with_body(body_of(teacher, TEACHING), teacher.config_with(num_hidden_layers=2))
+    settings = teacher.config_with(num_hidden_layers=2)
+    untaught = teacher.with_body(body_of(teacher, TEACHING), settings, pooling_of(teacher, TEACHING))
     taught, _ = fine_tune(teacher, [lesson], TEACHING, RunFolder(tmp_path / "run", "d"), silent)
     assert taught.settings["num_hidden_layers"] == 2
+    assert (teacher.pooling.mode, taught.pooling.mode) == ("mean", "funnel")
     assert cosine(taught, teacher, unseen) > cosine(untaught, teacher, unseen) + 0.02
     taught.save(tmp_path / "small")
-    loaded = Encoder.load(str(tmp_path / "small"), threads=1)
-    np.testing.assert_allclose(loaded.embed(unseen), taught.embed(unseen), atol=1e-6)
+    for engine in ("reference", "torch-fp32"):
+        loaded = Encoder.load(str(tmp_path / "small"), threads=1, engine=engine)
+        np.testing.assert_allclose(loaded.embed(unseen), taught.embed(unseen), atol=1e-5)
+        np.testing.assert_allclose(loaded.in_int8().embed(unseen), taught.in_int8().embed(unseen), atol=1e-5)
     assert taught.fingerprint != untaught.fingerprint != teacher.fingerprint
 
 
@@ -59,7 +64,7 @@ def test_a_narrower_feed_forward_part_keeps_its_strongest_units_and_learns(teach
         torch.testing.assert_close(own.intermediate.dense.weight, up[kept])
         torch.testing.assert_close(own.output.dense.weight, down[:, kept])
     unseen = sample_texts(teacher.tokenizer, 50, seed=1)
-    untaught = teacher.with_body(student, teacher.config_with(intermediate_size=24))
+    untaught = teacher.with_body(student, teacher.config_with(intermediate_size=24), pooling_of(teacher, config))
     lesson = text_task("texts", sample_texts(teacher.tokenizer, 300))
     taught, _ = fine_tune(teacher, [lesson], config, RunFolder(tmp_path / "run", "d"), silent)
     assert cosine(taught, teacher, unseen) > cosine(untaught, teacher, unseen)
@@ -111,6 +116,18 @@ def test_the_first_and_the_last_layer_are_kept_and_the_teacher_is_not_touched(te
     lesson = text_task("texts", ["a tent", "a boat"])
     fine_tune(teacher, [lesson], replace(TEACHING, layers=1, epochs=1), RunFolder(tmp_path, "d"), silent)
     torch.testing.assert_close(teacher.model.state_dict(), before)
+
+
+def test_a_student_teaches_a_smaller_one_but_cannot_guess_masked_tokens(teacher, tmp_path):
+    texts = sample_texts(teacher.tokenizer, 64)
+    lesson = [text_task("texts", texts)]
+    first, _ = fine_tune(teacher, lesson, replace(TEACHING, layers=3, epochs=1), RunFolder(tmp_path / "3", "d"), silent)
+    second, _ = fine_tune(first, lesson, TEACHING, RunFolder(tmp_path / "2", "d"), silent)
+    assert (second.settings["num_hidden_layers"], second.pooling.mode) == (2, "funnel")
+    assert cosine(second, first, texts) > 0.5
+    with pytest.raises(TrainingError, match="gives no states of tokens, as it was made smaller: pretrain the large"):
+        pretrain(second, texts, TrainingConfig(epochs=1, hard_negatives=0, retention=0), RunFolder(tmp_path, "d"),
+                 silent)  # fmt: skip
 
 
 def test_what_cannot_be_is_said(teacher, tmp_path):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from suite.encoder import engines
+from suite.encoder.checkpoint import Pooling
+from suite.encoder.engines.padded import FUNNEL, pooled_by
 from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.tasks import TrainingError
@@ -18,7 +21,7 @@ LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")  # of a parameter'
 
 
 def body_of(encoder: Encoder, config: TrainingConfig) -> Any:
-    """A copy of the encoder's body, as small as is wanted. Raises `TrainingError`."""
+    """A copy of the encoder's body, as small as is wanted, and ready for its pooling. Raises `TrainingError`."""
     model = copy.deepcopy(encoder.model)
     if config.is_student and not engines.body.is_known(encoder.settings):
         raise TrainingError(f"a body of kind {encoder.settings.get('model_type')!r} cannot be made smaller yet")
@@ -26,7 +29,12 @@ def body_of(encoder: Encoder, config: TrainingConfig) -> Any:
         keep_layers(model, config.layers)
     if config.feed_forward:
         keep_units(model, config.feed_forward)
-    return model
+    return pooled_by(pooling_of(encoder, config).mode, model)
+
+
+def pooling_of(encoder: Encoder, config: TrainingConfig) -> Pooling:
+    """A smaller body pools before its last layer has done most of its work."""
+    return replace(encoder.pooling, mode=FUNNEL) if config.is_student else encoder.pooling
 
 
 def keep_layers(model: Any, count: int) -> None:

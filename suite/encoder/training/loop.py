@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from suite.encoder.heads import CLASSIFICATION
 from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
-from suite.encoder.training.body import body_of, freeze, rates, sizes_of, with_adapters, with_dropout
+from suite.encoder.training.body import body_of, freeze, pooling_of, rates, sizes_of, with_adapters, with_dropout
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.frozen import FrozenLayers, divided
 from suite.encoder.training.losses import Heads, Retained, loss_of, perturbation
@@ -33,6 +33,7 @@ from suite.encoder.training.validation import measure
 
 PASS_TOKENS = 4_096  # padded tokens of one pass through the body; a batch with more takes several
 CPU_STEP = 8  # tokens: widths of bfloat16 passes are multiples of it, since the CPU's library keeps code for each shape
+SAMPLE = 64  # texts that tell whether a quicker engine gives the same vectors
 RECENT_BATCHES = 50  # that the rate of examples is measured over
 FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
@@ -59,7 +60,8 @@ def carried_out(
         with together(count, encoder, folder.path, partial(helped, kind, given, config, folder)) as replicas:
             run = kind(encoder, given, config, folder, replicas)
             run.train(report)
-        return encoder.with_body(run.finished(), encoder.config_with(weights="", **sizes_of(config))), run.progress
+        settings = encoder.config_with(weights="", **sizes_of(config))
+        return encoder.with_body(run.finished(), settings, run.pooling), run.progress
     except torch.OutOfMemoryError as error:
         raise TrainingError("out of memory on the device; use a smaller batch_size or max_tokens") from error
     except MemoryError as error:
@@ -89,6 +91,7 @@ class Run:
         self.texts = Texts(encoder.tokenizer, min(config.max_tokens, encoder.pooling.max_length))
         self.tasks = read_tasks(given, self.texts)
         torch.manual_seed(config.seed)
+        self.pooling = pooling_of(encoder, config)
         self.model: Any = with_dropout(body_of(encoder, config), config.dropout)
         freeze(self.model, config)
         if config.lora_rank:
@@ -248,7 +251,7 @@ class Run:
                     embedded.append(states)
                 is_full = bool(mask.all())  # then attention takes its fastest path
                 states = self.above(inputs_embeds=states, attention_mask=None if is_full else mask.long())[0]
-            parts.append(F.normalize(pool(states, mask, self.encoder.pooling.mode), dim=1))
+            parts.append(F.normalize(pool(states, mask, self.pooling.mode), dim=1))
             order += positions.tolist()
         places = torch.empty(len(order), dtype=torch.long)
         places[order] = torch.arange(len(order))
@@ -272,7 +275,8 @@ class Run:
 
     def embed_as_it_came(self, texts: Sequence[int]) -> torch.Tensor:
         """Unit vectors of texts by number as the body was before training, all its layers, float32 (n, d)."""
-        vectors = self.encoder.embed([self.texts.ids[text] for text in texts])
+        ids = [self.texts.ids[text] for text in texts]
+        vectors = self.encoder.quickest(ids[:SAMPLE]).embed(ids)
         return torch.from_numpy(vectors).to(self.device)
 
     # Looking and keeping -------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
+from suite.encoder.engines.padded import FUNNEL
 from suite.encoder.model import Encoder, batches
 from suite.encoder.training.config import ConfigError, TrainingConfig
 from suite.encoder.training.loop import PASS_TOKENS, Run, carried_out
@@ -65,6 +66,8 @@ class Pretraining(Run):
     """One body that reads."""
 
     def new_heads(self) -> torch.nn.Module:
+        if self.pooling.mode == FUNNEL:
+            raise TrainingError("this body gives no states of tokens, as it was made smaller: pretrain the large one")
         tokenizer = self.encoder.tokenizer
         found = [number for name in MASKS if (number := tokenizer.token_to_id(name)) is not None]
         if not found:

@@ -42,19 +42,19 @@ class PromoteForm(BaseDialogForm):
 
 class CompressForm(BaseDialogForm):
     layers = forms.IntegerField(
-        initial=3, min_value=0, max_value=100, widget=UnfoldAdminIntegerFieldWidget,
+        initial=4, min_value=0, max_value=100, widget=UnfoldAdminIntegerFieldWidget,
         help_text="That are left, taught by this release to give its vectors. 0 keeps them all.",
     )  # fmt: skip
     feed_forward = forms.IntegerField(
-        initial=0, min_value=0, max_value=100_000, widget=UnfoldAdminIntegerFieldWidget,
+        initial=384, min_value=0, max_value=100_000, widget=UnfoldAdminIntegerFieldWidget,
         label="Width of the feed-forward part",
-        help_text="Of each layer, 960 of 1,536 say: its strongest units are left, and taught, too. 0 keeps them all.",
+        help_text="Of each layer, 384 of 1,536 say: its strongest units are left, and taught, too. 0 keeps them all.",
     )  # fmt: skip
     is_int8 = forms.BooleanField(
         required=False, label="Weights in int8", widget=UnfoldBooleanWidget, help_text="A quarter of the space."
     )
     minutes = forms.FloatField(
-        initial=10, min_value=0.1, max_value=10_000, widget=UnfoldAdminDecimalFieldWidget,
+        initial=40, min_value=0.1, max_value=10_000, widget=UnfoldAdminDecimalFieldWidget,
         help_text="Teaching ends by then at the latest.",
     )  # fmt: skip
 
