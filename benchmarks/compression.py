@@ -2,7 +2,7 @@
 
 `release=FOLDER` is a trained checkpoint, `trained` in the output of the benchmark `training-quality` say; without it a
 body is trained first. Data and options are those of that benchmark. `students=4,3,3x960` have so many layers, the last
-one a feed-forward part of that width in each; `teaching=10` are the minutes that each is taught for, at most. Students
+one a feed-forward part of that width in each; `teaching=40` are the minutes that each is taught for, at most. Students
 learn from what is trained on, and each has heads of its own. Rates are from raw text, all in turn, beside
 sentence-transformers' `encode` of the large body at its defaults.
 """
@@ -26,6 +26,7 @@ from suite.encoder.sample import sample_texts
 from suite.management.training import clear_errors
 from suite.releases import calibration
 from suite.releases.compression import TEACHING
+from suite.releases.services import TEACHING_MINUTES
 
 NAME = "compression"
 HELP = "releases with fewer layers beside the one that taught them: quality, texts/s, megabytes (release, students, teaching)"  # noqa: E501
@@ -34,7 +35,7 @@ RIVAL = "sentence-transformers"
 
 
 def run(
-    release: str = "", students: str = "4,3,3x960,2", teaching: float = 10.0, data: str = "", config: str = "",
+    release: str = "", students: str = "4x384", teaching: float = TEACHING_MINUTES, data: str = "", config: str = "",
     output: str = "", only: str = "", movielens: str = "", rounds: int = 5, **fields: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """{"table": in Markdown, "rows": {name: {"metrics": {measure: primary metric}, "texts_a_second", "ratio" to the

@@ -68,7 +68,7 @@ class PlainRun(Run):
         given, is_token = pad([np.array(ids) for ids in tokenised], self.pad_id)
         ids, mask = torch.from_numpy(given).to(self.device), torch.from_numpy(is_token).to(self.device)
         states = self.model(input_ids=ids, attention_mask=mask.long())[0]
-        return F.normalize(pool(states, mask, self.encoder.pooling.mode), dim=1)
+        return F.normalize(pool(states, mask, self.pooling.mode), dim=1)
 
 
 def run(

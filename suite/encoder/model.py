@@ -328,7 +328,7 @@ class Encoder:
 
 
 # Parts -------------------------------------------------------------------------------------------------------
-def load_body(folder: Path, pooling: str) -> Any:
+def load_body(folder: Path, mode: str) -> Any:
     """The transformer body in float32, with attention by torch's fused kernel, ready for that way of pooling.
 
     Raises `CheckpointError` where weights are missing: the library would draw them at random.
@@ -341,14 +341,14 @@ def load_body(folder: Path, pooling: str) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         model = AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
         model.load_state_dict(read_weights(folder / checkpoint.WEIGHTS))
-        return pooled_by(pooling, model)
+        return pooled_by(mode, model)
     model, found = AutoModel.from_pretrained(
         folder, local_files_only=True, attn_implementation="sdpa", dtype=torch.float32, output_loading_info=True
     )
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))  # ours is the pooling
     if missing:
         raise CheckpointError(f"{folder}: its weights lack {len(missing)} tensors, such as {missing[0]}")
-    return pooled_by(pooling, model)
+    return pooled_by(mode, model)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

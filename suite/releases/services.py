@@ -15,6 +15,7 @@ from suite.releases.models import Promotion, Release, Shadow, TrainingRun
 
 TOPIC = "suite.releases"
 TRAINING_LEASE = "suite.training"
+TEACHING_MINUTES = 40.0  # that a smaller release is taught for, where nothing else is said
 
 
 class RequestRefused(Exception):
@@ -133,7 +134,8 @@ def request_training(
 
 
 def request_compression(
-    teacher: Release, *, layers: int = 0, feed_forward: int = 0, is_int8: bool = False, minutes: float = 10.0,
+    teacher: Release, *, layers: int = 0, feed_forward: int = 0, is_int8: bool = False,
+    minutes: float = TEACHING_MINUTES,
     data: Sequence[tuple[str, str]] = (), has_rows: bool = True, by: str = "", is_rung: bool = True,
 ) -> TrainingRun:  # fmt: skip
     """Ask for a smaller release of `teacher`, which learns from what a training run would. `layers`, and

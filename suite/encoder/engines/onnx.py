@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from suite.encoder.checkpoint import CLS, MEAN
 from suite.encoder.engines.body import Body, Layer
 from suite.encoder.engines.packed import INT8
-from suite.encoder.engines.padded import CLS, MEAN, pad
+from suite.encoder.engines.padded import pad
 
 OPSET, MICROSOFT_OPSET, IR_VERSION = 17, 1, 9
 CONTRIBUTED = "com.microsoft"  # operators of ONNX Runtime alone: whole attention, residual with norm
@@ -68,7 +69,7 @@ class Graph:
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
     def states(self) -> str:
-        """(b, t, d) after the last layer."""
+        """(b, t, d) after the last layer; (b, 1, d) where one is all that is wanted of it."""
         body = self.body
         length = self.add("Gather", self.add("Shape", "ids"), self.whole([1]))
         positions = self.add("Slice", self.tensor(body.positions), self.whole([0]), length, self.whole([0]))

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from suite.encoder.checkpoint import CLS, FUNNEL, MEAN
 from suite.encoder.engines.body import Body, Linear, Norm
 from suite.encoder.engines.packed import BFLOAT16, FLOAT32, INT8
-from suite.encoder.engines.padded import CLS, FUNNEL, MEAN, pad, pool
+from suite.encoder.engines.padded import pad, pool
 
 HINTS = {FLOAT32: "f32", BFLOAT16: "bf16", INT8: "f32"}
 GROUP = 128  # activations that share a scale where weights are int8
@@ -78,9 +79,7 @@ class PaddedBody(nn.Module):
 
     def by_head(self, states: torch.Tensor) -> torch.Tensor:
         """(b, t, d) -> (b, heads, t, d / heads)."""
-        return states.view(states.shape[0], -1, self.body.heads, self.body.dimensions // self.body.heads).transpose(
-            1, 2
-        )
+        return states.unflatten(2, (self.body.heads, -1)).transpose(1, 2)
 
     def multiply(self, states: torch.Tensor, linear: Linear) -> torch.Tensor:
         if not self.is_int8:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from suite.encoder.checkpoint import CLS, MEAN
 from suite.encoder.engines.body import Body, Layer, Linear, Norm
-from suite.encoder.engines.padded import CLS, MEAN
 
 FLOAT32, BFLOAT16, INT8 = "fp32", "bf16", "int8"
 FEW_TOKENS, FINE, COARSE = 256, 16, 64  # up to so many tokens, and the steps in which a batch grows below and above it
@@ -61,12 +61,13 @@ class PackedEngine:
 
     def asked(self, layer: PackedLayer, asking: torch.Tensor, states: torch.Tensor, batch: Batch) -> torch.Tensor:
         """What the layer makes of one state of each text, (b, d), that asks all states of that text, (t, d)."""
-        count = len(asking)
-        if self.is_stepped:
-            asking = functional.pad(asking, (0, 0, 0, -count % FINE))
-        mixed = torch.zeros_like(asking)
-        mixed[:count] = self.ask_by(layer.query(asking)[:count], layer.keys_values(states), self.heads, batch)
-        return self.through(layer, asking, mixed)[:count]
+
+        def rounded(rows: torch.Tensor) -> torch.Tensor:  # up, as `stepped` does
+            return functional.pad(rows, (0, 0, 0, -len(rows) % FINE)) if self.is_stepped else rows
+
+        query = layer.query(rounded(asking))[: len(asking)]
+        mixed = self.ask_by(query, layer.keys_values(states), self.heads, batch)
+        return self.through(layer, rounded(asking), rounded(mixed))[: len(asking)]
 
     def through(self, layer: PackedLayer, states: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
         """The layer's states of those before it and what attention made of them, each (t, d)."""

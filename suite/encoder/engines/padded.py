@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-MEAN, CLS, FUNNEL = "mean", "cls", "funnel"  # ways of pooling
+from suite.encoder.checkpoint import CLS, FUNNEL, MEAN
 
 
 class PaddedEngine:
@@ -63,14 +63,11 @@ class FunnelLayer(torch.nn.Module):
     def forward(
         self, states: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any
     ) -> torch.Tensor:
-        """(b, t, d) -> (b, 1, d); the mask is (b, 1, t, t) as transformers makes it, of bool or added to logits."""
+        """(b, t, d) -> (b, 1, d); the mask is that of transformers: bool (b, 1, t, t), None where all are tokens."""
         own = self.attention.self
         mask = None if attention_mask is None else attention_mask[:, :, :1]  # alike for all that ask
-        if mask is None:
-            asking = states.mean(dim=1, keepdim=True)
-        else:
-            is_token = mask[:, 0, 0] if mask.dtype == torch.bool else mask[:, 0, 0] == 0
-            asking = pool(states, is_token, MEAN)[:, None].to(states.dtype)  # (b, 1, d)
+        is_token = torch.ones_like(states[:, :, 0]) if mask is None else mask[:, 0, 0]  # (b, t)
+        asking = pool(states, is_token, MEAN)[:, None].to(states.dtype)  # (b, 1, d)
 
         def by_head(given: torch.Tensor) -> torch.Tensor:
             return given.unflatten(2, (own.num_attention_heads, -1)).transpose(1, 2)  # (b, heads, t or 1, size)

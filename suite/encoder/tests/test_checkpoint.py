@@ -97,7 +97,8 @@ def test_harm_to_any_file_is_found(saved, name, harm):
     [
         ({"fingerprint": "0" * 16}, "is corrupt"),
         ({"pooling": {"mode": "cls", "max_length": 64}}, "is corrupt"),
-        ({"format": 9}, "format 9 is not known"),
+        ({"pooling": {"mode": "sideways", "max_length": 64}}, r"encoder\.json or .* is broken"),
+        ({"format": 9}, "format 9 is not known, this Suite reads 1 and 2"),
         ({"heads": [{}]}, "is broken"),
         ({"heads": 3}, "is broken"),
     ],

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from suite.encoder import engines
-from suite.encoder.checkpoint import Pooling
-from suite.encoder.engines.padded import FUNNEL, pooled_by
+from suite.encoder.checkpoint import FUNNEL, Pooling
+from suite.encoder.engines.padded import pooled_by
 from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.tasks import TrainingError

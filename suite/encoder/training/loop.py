@@ -276,7 +276,8 @@ class Run:
     def embed_as_it_came(self, texts: Sequence[int]) -> torch.Tensor:
         """Unit vectors of texts by number as the body was before training, all its layers, float32 (n, d)."""
         ids = [self.texts.ids[text] for text in texts]
-        vectors = self.encoder.quickest(ids[:SAMPLE]).embed(ids)
+        encoder = self.encoder.quickest(ids[:: len(ids) // SAMPLE + 1]) if self.is_narrow else self.encoder
+        vectors = encoder.embed(ids)
         return torch.from_numpy(vectors).to(self.device)
 
     # Looking and keeping -------------------------------------------------------------------------------------------

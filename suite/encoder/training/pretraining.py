@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
-from suite.encoder.engines.padded import FUNNEL
+from suite.encoder.checkpoint import FUNNEL
 from suite.encoder.model import Encoder, batches
 from suite.encoder.training.config import ConfigError, TrainingConfig
 from suite.encoder.training.loop import PASS_TOKENS, Run, carried_out
@@ -38,6 +38,8 @@ def pretrain(
 ) -> tuple[Encoder, Progress]:
     """A copy of the encoder whose body has read the texts, without heads. Goes on from the folder's state where there
     is one. Raises `TrainingError`, `ConfigError`, and what `report` raises."""
+    if encoder.pooling.mode == FUNNEL:
+        raise TrainingError("this body gives no states of tokens, as it was made smaller: pretrain the large one")
     different = list(dict.fromkeys(text.strip() for text in texts if text.strip()))
     if len(different) < LEAST:
         raise TrainingError(f"there are {len(different)} different texts to read, {LEAST} at least are needed")
@@ -66,8 +68,6 @@ class Pretraining(Run):
     """One body that reads."""
 
     def new_heads(self) -> torch.nn.Module:
-        if self.pooling.mode == FUNNEL:
-            raise TrainingError("this body gives no states of tokens, as it was made smaller: pretrain the large one")
         tokenizer = self.encoder.tokenizer
         found = [number for name in MASKS if (number := tokenizer.token_to_id(name)) is not None]
         if not found:

@@ -1,4 +1,4 @@
-"""Make a smaller release: `manage.py compress --layers 3`."""
+"""Make a smaller release: `manage.py compress --layers 4 --feed-forward 384`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Command(PlainCommand):
         "Make a candidate with fewer or narrower layers than a release has, taught to give its vectors, or with\n"
         "weights in int8, or both; with heads and an evaluation of its own. `manage.py promote` can let it serve. A\n"
         "run that was killed goes on from its last checkpoint when any worker runs.\n\n"
-        "Example:\n  manage.py compress --layers 3 --minutes 10 --data finance.sentiment=headlines.jsonl"
+        "Example:\n  manage.py compress --layers 4 --feed-forward 384 --data finance.sentiment=headlines.jsonl"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,7 +27,10 @@ class Command(PlainCommand):
             "--feed-forward", type=int, default=0, help="how wide that part of each layer is to be; as it is, left out"
         )
         parser.add_argument("--int8", action="store_true", help="keep its weights in int8, a quarter of the space")
-        parser.add_argument("--minutes", type=float, default=10.0, help="that it is taught for, at most")
+        parser.add_argument(
+            "--minutes", type=float, default=services.TEACHING_MINUTES,
+            help="that it is taught for, at most; %(default)g where left out",
+        )  # fmt: skip
         parser.add_argument("--release", default="", help="the teacher; the active one where it is left out")
         parser.add_argument(
             "--data", type=source, action="append", default=[], metavar="NAME=FILE", help="records to learn from"

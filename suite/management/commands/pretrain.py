@@ -32,8 +32,9 @@ class Command(PlainCommand):
     help = (
         "Let the body read the domains' unlabelled texts, of files or of the applications' own rows where no --data\n"
         "is given, before it is tuned: it learns to guess masked tokens. What comes of it is a folder for\n"
-        "`manage.py train --body`; nothing else changes. A run that was killed goes on from its last checkpoint when\n"
-        "the command is given again with the same texts. Exit status 1 where nothing can be read.\n\n"
+        "`manage.py train --body`; nothing else changes. A body that was made smaller cannot learn so. A run that was\n"
+        "killed goes on from its last checkpoint when the command is given again with the same texts. Exit status 1\n"
+        "where nothing can be read.\n\n"
         "Example:\n  manage.py pretrain --data finance.articles=articles.jsonl --output adapted\n"
         "  manage.py train --body adapted"
     )

@@ -54,7 +54,7 @@ class CompressForm(BaseDialogForm):
         required=False, label="Weights in int8", widget=UnfoldBooleanWidget, help_text="A quarter of the space."
     )
     minutes = forms.FloatField(
-        initial=40, min_value=0.1, max_value=10_000, widget=UnfoldAdminDecimalFieldWidget,
+        initial=services.TEACHING_MINUTES, min_value=0.1, max_value=10_000, widget=UnfoldAdminDecimalFieldWidget,
         help_text="Teaching ends by then at the latest.",
     )  # fmt: skip
 
