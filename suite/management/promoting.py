@@ -12,17 +12,23 @@ from suite.releases.promotion import see_through
 
 
 class Teller:
-    """Lines on standard error, so that standard output holds the answer alone; each different one once."""
+    """Lines on standard error, so that standard output holds the answer alone; none twice in a row."""
 
     def __init__(self, command: BaseCommand, is_loud: bool = True) -> None:
         self.command = command
         self.is_loud = is_loud
         self.last = ""
+        self.once: set[str] = set()
 
     def say(self, line: str) -> None:
         if self.is_loud and line != self.last:
             self.last = line
             self.command.stderr.write(line, style_func=str)
+
+    def say_once(self, line: str) -> None:
+        if line not in self.once:
+            self.once.add(line)
+            self.say(line)
 
     def progress(self, promotion: Promotion) -> None:
         documents = f"{promotion.documents_done:,} of {promotion.documents_total:,} documents"

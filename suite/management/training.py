@@ -76,9 +76,15 @@ def seen_through(run: TrainingRun, teller: Teller) -> TrainingRun:
     """The run, worked on here, or watched where a worker does. Raises `CommandError` where it is not done."""
     progress = ProgressTeller(teller)
     while run.state in selectors.OUTSTANDING_RUNS:
+        first = selectors.outstanding_runs().first() or run
+        if first != run:
+            teller.say_once(f"{first} goes before {run}; each can be stopped on its page in the admin")
         if not runs.carry_out_requested(teller.say, progress.report):
+            teller.say_once(f"Another process works on {first}")
             time.sleep(POLL_SECONDS)
         run.refresh_from_db()
+        if run.state == TrainingRun.State.RUNNING and "batches" in run.progress:
+            progress.report(Progress(**{name: run.progress[name] for name in Progress.__slots__}))
     if run.state != TrainingRun.State.DONE:
         raise CommandError(f"{run.message}")
     return run

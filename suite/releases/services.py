@@ -15,7 +15,7 @@ from suite.releases.models import Promotion, Release, Shadow, TrainingRun
 
 TOPIC = "suite.releases"
 TRAINING_LEASE = "suite.training"
-TEACHING_MINUTES = 40.0  # that a smaller release is taught for, where nothing else is said
+TEACHING_MINUTES = 40  # that a smaller release is taught for, where nothing else is said
 
 
 class RequestRefused(Exception):

@@ -149,6 +149,7 @@ def usable(
 def readable(path: Path, make: Callable[[int, Record], Made | Problem], tell: Callable[[str], None]) -> Iterator[Made]:
     """What `make(line, record)` makes of a file; its problems, and the file's, are told. Raises `SnapshotError`."""
     bad = good = 0
+    first = ""
     for found in lines_of(path):
         made = found if isinstance(found, Problem) else make(*found)
         if not isinstance(made, Problem):
@@ -156,12 +157,13 @@ def readable(path: Path, make: Callable[[int, Record], Made | Problem], tell: Ca
             yield made
             continue
         bad += 1
+        first = first or f"; line {made.line}: {made.reason}"
         if bad <= SHOWN_PROBLEMS:
             tell(f"{path} line {made.line}: {made.reason}")
     if bad > SHOWN_PROBLEMS:
         tell(f"{path}: {bad:,} bad lines in all")
     if not good:
-        raise SnapshotError(f"{path}: holds no record that can be used")
+        raise SnapshotError(f"{path}: holds no record that can be used{first}")
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Problem]:

@@ -25,7 +25,7 @@ class Command(BaseCommand):
     help = (
         "Print the probability of every class, a line a text. Exit status 2 where the release has no such head.\n"
         "A head for pairs takes --text and --other, or the fields `text` and `other` of a record.\n\n"
-        "Example:\n  manage.py classify finance.sentiment --text 'Profit doubled' --json"
+        "Example:\n  manage.py classify sentiment --text 'Profit doubled' --json"
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from suite.encoder.tests.models import write_tiny
+from suite.encoder.training.progress import Progress
 from suite.releases import building, runs, runtime, services
-from suite.releases.models import Release
+from suite.releases.models import Release, TrainingRun
 from suite.releases.tests.test_training import records, shop  # noqa: F401
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,3 +78,30 @@ def test_what_cannot_be_compressed_is_said(shop, bodies):  # noqa: F811
         call_command("compress")
     with pytest.raises(CommandError, match="no release begins with 'zz'"):
         call_command("compress", "--layers", "1", "--release", "zz")
+
+
+def test_who_waits_is_told_for_whom(shop, settings, tmp_path, capsys, monkeypatch):  # noqa: F811
+    settings.ENCODER = str(write_tiny(tmp_path / "three", layers=3))
+    shop["shop.moods"] = records(60)
+    teacher = building.build_first_release()
+    Release.objects.update(state=Release.State.ACTIVE)
+    hopeless = services.request_compression(teacher, layers=3)
+    call_command("compress", "--layers", "2", "--minutes", "1")
+    made = TrainingRun.objects.latest("pk")
+    assert f"{hopeless} goes before {made}; each can be stopped on its page" in capsys.readouterr().err
+
+    progress = Progress(batch=7, batches=9).as_dict() | {"life_began": 0}
+    states: list[dict[str, Any]] = [
+        {"state": "running", "progress": progress},
+        {"state": "done", "release": made.release},
+    ]
+
+    def elsewhere(say, report):
+        TrainingRun.objects.filter(pk=made.pk + 1).update(**states.pop(0))
+        return False
+
+    monkeypatch.setattr(runs, "carry_out_requested", elsewhere)
+    call_command("compress", "--layers", "2", "--minutes", "1")
+    told = capsys.readouterr().err
+    assert told.count(f"Another process works on compression {made.pk + 1}") == 1
+    assert "Batch 7 of 9" in told

@@ -68,7 +68,7 @@ def test_the_applications_own_texts_are_read(stories, config, tmp_path):
             "shop.moods: no texts are read from this format; there are: shop.stor",
         ),
         (["--data", "shop.stories=nowhere.jsonl"], "nowhere.jsonl: No such file or directory"),
-        (["--data", "shop.stories=bad.jsonl"], "bad.jsonl: holds no record that can be used"),
+        (["--data", "shop.stories=bad.jsonl"], "bad.jsonl: holds no record that can be used; line 1: "),
         (["--data", "shop.stories=few.jsonl"], "there are 3 different texts to read, 40 at least are needed"),
         ([], "there are 0 different texts to read, 40 at least are needed"),
         (["--body", "./nowhere", "--data", "shop.stories=few.jsonl"], "nowhere: there is no such folder"),

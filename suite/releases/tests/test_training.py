@@ -135,7 +135,7 @@ def test_bad_lines_are_told_and_left_out(shop, tmp_path, capsys):
     ("lines", "message"),
     [
         ([], "holds no record that can be used"),
-        (["{"], "holds no record that can be used"),
+        (["{"], "holds no record that can be used; line 1: must be a JSON object"),
         (records(3), "too few to learn from"),
         ([{"text": f"text {n}", "label": "good"} for n in range(50)], "two classes or more, these are all of 1"),
         (
