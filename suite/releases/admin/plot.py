@@ -22,7 +22,8 @@ def plot_of(releases: Iterable[Release]) -> dict[str, Any]:
     choices = {release.pk: engine_choice.read(release.folder) for release in shown}
     machines = Counter(machine for found in choices.values() for machine, choice in found.items() if measured(choice))
     machine = machines.most_common(1)[0][0] if machines else ""
-    heads = sorted({name for release in shown for name in release.evaluation})
+    counts = Counter(name for release in shown for name in release.evaluation)
+    heads = sorted(counts, key=lambda name: (-counts[name], name))  # first what most can be compared by
     return {
         "heads": [{"name": name, "metric": metric_of(shown, name)} for name in heads],
         "machine": machine,

@@ -221,4 +221,4 @@ def evaluations(progress: dict[str, Any]) -> SafeString | str:
     }
     worse = ", ".join(progress["evaluations"][-1].get("worse", []))
     note = format_html("<p>Worse than before training: {}</p>", worse) if worse else ""
-    return table(rows, "primary metric") + note
+    return format_html("{}{}", table(rows, "primary metric"), note)

@@ -95,7 +95,7 @@ def test_releases_stand_on_one_plot_with_a_table_of_its_figures(operator, releas
     engine_choice.note(release.folder, "cpu avx2", Choice("torch-int8", "2026-01-01", table))
     release.evaluation, release.state = {"shop.mood": EVALUATION}, "active"
     release.save()
-    Release.objects.create(fingerprint="ab" * 8, path="gone", body="tiny", dimensions=32)
+    other = Release.objects.create(fingerprint="ab" * 8, path="gone", body="tiny", dimensions=32)
     page = operator.get(RELEASES).text
     found = re.search(r'id="plot-data" type="application/json">(.*?)</script>', page)
     assert found
@@ -108,6 +108,11 @@ def test_releases_stand_on_one_plot_with_a_table_of_its_figures(operator, releas
     assert (rows["abababab"]["rate"], rows["abababab"]["values"], rows["abababab"]["megabytes"]) == (None, [None], 0.0)
     for shown in ('id="release-plot"', '<option value="0">shop.mood, macro f1</option>', "<td>913</td>", "plot.js"):
         assert shown in page
+    other.evaluation = {"shop.kind": EVALUATION, "shop.mood": EVALUATION}
+    other.save()
+    page = operator.get(RELEASES).text
+    assert '<option value="0">shop.mood, macro f1</option>' in page  # most releases can be compared by it
+    assert '<option value="1">shop.kind, macro f1</option>' in page
 
 
 def test_where_no_engine_was_timed_the_page_says_how_instead_of_an_empty_plot(operator, release, settings, tmp_path):

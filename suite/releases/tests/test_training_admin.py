@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -9,7 +11,7 @@ from suite.releases.tests.test_admin import operator  # noqa: F401  the fixture
 
 pytestmark = pytest.mark.django_db
 RUNS = "/admin/releases/trainingrun/"
-PROGRESS = {
+PROGRESS: dict[str, Any] = {
     "batch": 120, "batches": 400, "task": "shop.moods", "losses": {"shop.moods": 0.41}, "examples_a_second": 95.2,
     "seconds": 30.0, "seconds_left": 90.0, "megabytes": 812, "curve": [{"batch": 100, "losses": {"shop.moods": 0.5}}],
     "evaluations": [{"batch": 100, "metrics": {"shop.moods": 0.823}, "mean": 0.823, "worse": ["shop.moods"]}],
@@ -46,6 +48,11 @@ def test_a_runs_page_shows_how_far_it_is(operator):  # noqa: F811
                   "<li>shop.moods: 3 left out</li>", 'id="training-curve"', 'id="training-chart"',
                   f'data-live-topic="suite.training:{run.pk}"', "releases/training.js"):  # fmt: skip
         assert shown in page
+    better = [one | {"worse": []} for one in PROGRESS["evaluations"]]
+    run.progress = PROGRESS | {"evaluations": better}
+    run.save()
+    page = operator.get(f"{RUNS}{run.pk}/change/").text
+    assert '<th scope="col">primary metric</th>' in page and "&lt;" not in page and "Worse than" not in page
     assert "120 of 400 batches" in operator.get(RUNS).text
     release = Release.objects.create(fingerprint="ab" * 8, path="x", body="tiny", dimensions=3)
     done = TrainingRun.objects.create(state="done", progress=PROGRESS, release=release, message="made release abab")
