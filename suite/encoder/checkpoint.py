@@ -238,8 +238,8 @@ def write(folder: Path, manifest: Manifest, config: str, tokenizer: str, write_w
     """
     place = folder.parent / f".{folder.name}.{secrets.token_hex(4)}"
     heads = sorted(manifest.heads.values(), key=lambda head: head.spec.name)
-    format_ = FORMATS[manifest.pooling.mode == FUNNEL]
-    stored = asdict(manifest) | {"format": format_, "heads": [describe(head) for head in heads]}
+    number = 2 if manifest.pooling.mode == FUNNEL else 1
+    stored = asdict(manifest) | {"format": number, "heads": [describe(head) for head in heads]}
     try:
         place.mkdir(parents=True)
         write_weights(place / WEIGHTS)

@@ -135,8 +135,8 @@ def request_training(
 
 def request_compression(
     teacher: Release, *, layers: int = 0, feed_forward: int = 0, is_int8: bool = False,
-    minutes: float = TEACHING_MINUTES,
-    data: Sequence[tuple[str, str]] = (), has_rows: bool = True, by: str = "", is_rung: bool = True,
+    minutes: float = TEACHING_MINUTES, data: Sequence[tuple[str, str]] = (), has_rows: bool = True, by: str = "",
+    is_rung: bool = True,
 ) -> TrainingRun:  # fmt: skip
     """Ask for a smaller release of `teacher`, which learns from what a training run would. `layers`, and
     `feed_forward`, the width of that part of each layer, are those that are left; 0 keeps all. Raises `RequestRefused`
