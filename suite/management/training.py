@@ -78,7 +78,7 @@ def seen_through(run: TrainingRun, teller: Teller) -> TrainingRun:
     while run.state in selectors.OUTSTANDING_RUNS:
         first = selectors.outstanding_runs().first() or run
         if first != run:
-            teller.say_once(f"{first} goes before {run}; each can be stopped on its page in the admin")
+            teller.say_once(f"{first} goes before {run}; `manage.py runs --stop NUMBER` ends either, or its page does")
         if not runs.carry_out_requested(teller.say, progress.report):
             teller.say_once(f"Another process works on {first}")
             time.sleep(POLL_SECONDS)

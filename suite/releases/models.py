@@ -126,8 +126,28 @@ class TrainingRun(models.Model):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        kind = "compression" if self.teacher_id else "search" if self.trials_wanted else "training run"
-        return f"{kind} {self.pk}"
+        return f"{self.kind} {self.pk}"
+
+    @property
+    def kind(self) -> str:
+        return "compression" if self.teacher_id else "search" if self.trials_wanted else "training run"
+
+    @property
+    def state_in_words(self) -> str:
+        return "stopping" if self.is_stop_wanted and self.state == self.State.RUNNING else self.state
+
+    @property
+    def done(self) -> str:
+        """How far it is, in words; "" where it has not begun."""
+        batch, batches = (self.progress.get(name, 0) for name in ("batch", "batches"))
+        parts = [f"trial {len(self.trials)} of {self.trials_wanted}"] if self.trials_wanted else []
+        if batches and (not self.trials_wanted or self.state == self.State.RUNNING):
+            parts.append(f"{batch:,} of {batches:,} batches")
+        return ", ".join(parts)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state not in {self.State.REQUESTED, self.State.RUNNING}
 
     @property
     def best_trial(self) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from suite.encoder.checkpoint import CONFIG, CheckpointError, read_json
 from suite.events import doorbell
 from suite.live.broadcast import broadcast
 from suite.releases import selectors
@@ -139,13 +140,9 @@ def request_compression(
     is_rung: bool = True,
 ) -> TrainingRun:  # fmt: skip
     """Ask for a smaller release of `teacher`, which learns from what a training run would. `layers`, and
-    `feed_forward`, the width of that part of each layer, are those that are left; 0 keeps all. Raises `RequestRefused`
+    `feed_forward`, the width of that part of all but the last, are what is left; 0 keeps all. Raises `RequestRefused`
     where nothing would be smaller, or no time is left to teach."""
-    if not (layers or feed_forward or is_int8):
-        raise RequestRefused("nothing would be smaller: give fewer layers, a narrower feed-forward part, or int8")
-    for name, count in (("layers", layers), ("feed_forward", feed_forward)):
-        if count < 0:
-            raise RequestRefused(f"{name} must be 0 or more, not {count}")
+    refuse_sizes(teacher, layers, feed_forward, is_int8=is_int8)
     if not minutes > 0:
         raise RequestRefused(f"minutes must be more than 0, not {minutes:g}")
     with transaction.atomic():
@@ -160,6 +157,23 @@ def request_compression(
         if is_rung:
             transaction.on_commit(ring_training)
     return run
+
+
+def refuse_sizes(teacher: Release, layers: int, feed_forward: int, *, is_int8: bool) -> None:
+    """Raises `RequestRefused` where a body like the teacher's cannot be made so small, or would be no smaller."""
+    if not (layers or feed_forward or is_int8):
+        raise RequestRefused("nothing would be smaller: give fewer layers, a narrower feed-forward part, or int8")
+    try:
+        sizes = read_json(teacher.folder / CONFIG)
+    except CheckpointError as error:
+        raise RequestRefused(f"release {teacher} cannot be read: {error}") from error
+    asked = {"layers": (layers, "num_hidden_layers"), "feed-forward": (feed_forward, "intermediate_size")}
+    for name, (count, setting) in asked.items():
+        has = sizes.get(setting)
+        if count < 0:
+            raise RequestRefused(f"{name} must be 0 or more, not {count}")
+        if has and count >= has:
+            raise RequestRefused(f"{name} must be less than the {has:,} of release {teacher}, not {count:,}")
 
 
 def stop_training(run: TrainingRun) -> None:

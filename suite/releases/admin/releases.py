@@ -163,7 +163,11 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
         if teacher is None:
             return go(request, reverse("admin:releases_release_changelist"))
         wanted = {name: form.cleaned_data[name] for name in ("layers", "feed_forward", "is_int8", "minutes")}
-        run = services.request_compression(teacher, **wanted, by=request.user.get_username())
+        try:
+            run = services.request_compression(teacher, **wanted, by=request.user.get_username())
+        except services.RequestRefused as error:
+            messages.error(request, f"Not done: {error}.")
+            return go(request, reverse("admin:releases_release_change", args=[teacher.pk]))
         messages.success(request, f"Asked for: {run}. A process of its own works on it.")
         return go(request, reverse("admin:releases_trainingrun_change", args=[run.pk]))
 

@@ -16,6 +16,7 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget
 
 from suite.admin import ReadOnlyAdmin
+from suite.encoder.training.config import ConfigError, TrainingConfig
 from suite.live.templatetags.live import live_topic_attributes
 from suite.releases import services
 from suite.releases.admin.search import searched
@@ -47,6 +48,10 @@ class StartForm(BaseDialogForm):
         config = self.cleaned_data["config"] or {}
         if not isinstance(config, dict):
             raise forms.ValidationError("This must be a JSON object.")
+        try:
+            TrainingConfig.from_mapping(config)
+        except ConfigError as error:
+            raise forms.ValidationError(f"{error}.") from error
         return config
 
 
@@ -72,17 +77,17 @@ class TrainingRunAdmin(ReadOnlyAdmin):
         run = self.get_object(request, object_id) if object_id else None
         return self.has_train_permission(request) and run is not None and run.best_trial is not None
 
+    def has_stop_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        run = self.get_object(request, object_id) if object_id else None
+        return self.has_train_permission(request) and run is not None and not run.is_finished
+
     @display(description="State", label=STATE_COLOURS, ordering="state")
     def shown_state(self, run: TrainingRun) -> str:
         return run.state
 
     @display(description="Done")
     def done(self, run: TrainingRun) -> str:
-        progress = run.progress
-        batches = f"{progress.get('batch', 0):,} of {progress['batches']:,} batches" if progress.get("batches") else "-"
-        if not run.trials_wanted:
-            return batches
-        return f"trial {len(run.trials)} of {run.trials_wanted}" + (f", {batches}" if run.state == "running" else "")
+        return run.done or "-"
 
     @display(description="Outcome")
     def outcome(self, run: TrainingRun) -> SafeString:
@@ -95,7 +100,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
             "<p>{}</p><p>{}</p>{}{}<ul>{}</ul>{}</div>",
             live_topic_attributes(services.training_topic(run.pk)),
             reverse("admin:releases_trainingrun_change", args=[run.pk]),
-            "stopping" if run.is_stop_wanted and run.state == run.State.RUNNING else run.state,
+            run.state_in_words,
             1 if run.state == run.State.DONE else share(progress),
             self.done(run),
             speed(progress) if run.state == run.State.RUNNING else "",
@@ -166,7 +171,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     @action(
         description="Stop",
         url_path="stop",
-        permissions=["train"],
+        permissions=["stop"],
         icon="stop_circle",
         dialog={
             "title": "Stop this run?",

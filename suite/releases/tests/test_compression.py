@@ -52,12 +52,16 @@ def test_a_run_from_the_admin_makes_a_smaller_release_and_shows_how_far_it_is(sh
     assert (small.settings["num_hidden_layers"], small.settings["intermediate_size"]) == (2, 32)
     assert set(small.heads) == {"kind", "mood"}
 
-    hopeless = services.request_compression(teacher, layers=3)
-    runs.carry_out_requested()
-    hopeless.refresh_from_db()
-    assert hopeless.state == "failed" and "fewer than the body's 3, not 3" in hopeless.message
+    with pytest.raises(services.RequestRefused, match=f"layers must be less than the 3 of release {teacher}, not 3"):
+        services.request_compression(teacher, layers=3)
+    with pytest.raises(services.RequestRefused, match=f"feed-forward must be less than the 64 of release {teacher}"):
+        services.request_compression(teacher, layers=2, feed_forward=64)
     with pytest.raises(services.RequestRefused, match="nothing would be smaller"):
         services.request_compression(teacher)
+    (teacher.folder / "config.json").unlink()
+    with pytest.raises(services.RequestRefused, match=f"release {teacher} cannot be read: .*config.json is missing"):
+        services.request_compression(teacher, layers=2)
+    assert TrainingRun.objects.count() == 1
 
 
 def test_what_cannot_be_compressed_is_said(shop, bodies):  # noqa: F811
@@ -66,14 +70,14 @@ def test_what_cannot_be_compressed_is_said(shop, bodies):  # noqa: F811
         call_command("compress", "--layers", "1")
     building.build_first_release()
     Release.objects.update(state=Release.State.ACTIVE)
-    with pytest.raises(CommandError, match="layers must be fewer than the body's 1, not 1"):
+    with pytest.raises(CommandError, match="layers must be less than the 1 of release"):
         call_command("compress", "--layers", "1")
     with pytest.raises(CommandError, match="layers must be 0 or more, not -1"):
         call_command("compress", "--layers", "-1")
-    with pytest.raises(CommandError, match="feed_forward must be 0 or more, not -1"):
+    with pytest.raises(CommandError, match="feed-forward must be 0 or more, not -1"):
         call_command("compress", "--feed-forward", "-1")
     with pytest.raises(CommandError, match="minutes must be more than 0"):
-        call_command("compress", "--layers", "1", "--minutes", "0")
+        call_command("compress", "--int8", "--minutes", "0")
     with pytest.raises(CommandError, match="nothing would be smaller"):
         call_command("compress")
     with pytest.raises(CommandError, match="no release begins with 'zz'"):
@@ -83,12 +87,12 @@ def test_what_cannot_be_compressed_is_said(shop, bodies):  # noqa: F811
 def test_who_waits_is_told_for_whom(shop, settings, tmp_path, capsys, monkeypatch):  # noqa: F811
     settings.ENCODER = str(write_tiny(tmp_path / "three", layers=3))
     shop["shop.moods"] = records(60)
-    teacher = building.build_first_release()
+    building.build_first_release()
     Release.objects.update(state=Release.State.ACTIVE)
-    hopeless = services.request_compression(teacher, layers=3)
+    first = services.request_training(config={"epochs": 0})
     call_command("compress", "--layers", "2", "--minutes", "1")
     made = TrainingRun.objects.latest("pk")
-    assert f"{hopeless} goes before {made}; each can be stopped on its page" in capsys.readouterr().err
+    assert f"{first} goes before {made}; `manage.py runs --stop NUMBER` ends either" in capsys.readouterr().err
 
     progress = Progress(batch=7, batches=9).as_dict() | {"life_began": 0}
     states: list[dict[str, Any]] = [

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.core.management import CommandError, call_command
 
 from suite.releases.models import Promotion, Release, TrainingRun
 from suite.releases.tests.test_admin import operator  # noqa: F401  the fixture
@@ -30,6 +32,8 @@ def test_a_run_is_started_with_its_settings(operator):  # noqa: F811
 
 @pytest.mark.parametrize(("field", "value", "message"), [
     ("config", "[1]", "This must be a JSON object"), ("config", "{", "Enter a valid JSON"),
+    ("config", '{"batch_size": 1}', "batch_size must be from 2 to 4096, not 1."),
+    ("config", '{"pace": 1}', "pace is not a field; the fields are"),
     ("minutes", "0", "greater than or equal to 0.5"), ("epochs", "many", "Enter a number"),
 ])  # fmt: skip
 def test_a_bad_setting_is_said_at_its_field(operator, field, value, message):  # noqa: F811
@@ -67,10 +71,11 @@ def test_a_run_is_stopped_from_its_page(operator):  # noqa: F811
     operator.post(f"{RUNS}{run.pk}/stop/", {"_form_submitted": "True"})
     run.refresh_from_db()
     assert run.is_stop_wanted and run.state == "running"
-    assert "stopping" in operator.get(f"{RUNS}{run.pk}/change/").text
+    page = operator.get(f"{RUNS}{run.pk}/change/").text
+    assert "stopping" in page and f"{RUNS}{run.pk}/stop/" in page
     TrainingRun.objects.update(state="done")
-    answer = operator.post(f"{RUNS}{run.pk}/stop/", {"_form_submitted": "True"}, follow=True)
-    assert f"Not done: training run {run.pk} is finished already." in answer.text
+    assert f"{RUNS}{run.pk}/stop/" not in operator.get(f"{RUNS}{run.pk}/change/").text
+    assert operator.post(f"{RUNS}{run.pk}/stop/", {"_form_submitted": "True"}).status_code == 403
 
 
 def test_who_may_only_look_cannot_train(client):
@@ -95,3 +100,29 @@ def test_a_worse_release_is_promoted_with_a_reason_only(operator):  # noqa: F811
     assert "Not done: release abababab is worse beyond noise" in answer.text
     operator.post(url, {"_form_submitted": "True", "reason": "the old one leaks names"})
     assert Promotion.objects.get().override_reason == "the old one leaks names"
+
+
+def test_runs_are_listed_and_stopped_from_the_command_line(capsys):
+    call_command("runs")
+    assert "there is no run yet" in capsys.readouterr().err
+    done = TrainingRun.objects.create(state="done", message="made release abab", progress=PROGRESS)
+    running = TrainingRun.objects.create(state="running", progress=PROGRESS, trials_wanted=4, trials=[{}])
+    waiting = TrainingRun.objects.create()
+    call_command("runs")
+    newest, searching, oldest = capsys.readouterr().out.splitlines()
+    assert newest.startswith(f"training run {waiting.pk}: requested, asked for 20")
+    assert searching.startswith(f"search {running.pk}: running, trial 1 of 4, 120 of 400 batches, asked for")
+    assert oldest.startswith(f"training run {done.pk}: done, 120 of 400 batches") and oldest.endswith(
+        "made release abab"
+    )
+    call_command("runs", "--stop", str(running.pk), "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert (told["run"], told["kind"], told["state"], told["seconds_left"]) == (running.pk, "search", "stopping", 90.0)
+    call_command("runs", "--stop", str(waiting.pk))
+    assert f"training run {waiting.pk}: stopped" in capsys.readouterr().out
+    with pytest.raises(CommandError, match=f"training run {done.pk} is finished already"):
+        call_command("runs", "--stop", str(done.pk))
+    with pytest.raises(CommandError, match="there is no run 99"):
+        call_command("runs", "--stop", "99")
+    call_command("runs", "--limit", "1")
+    assert len(capsys.readouterr().out.splitlines()) == 1
