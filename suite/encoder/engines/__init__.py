@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from suite.encoder.engines import body
-from suite.encoder.engines.packed import BFLOAT16, FLOAT32, INT8, PackedEngine
+from suite.encoder.engines.packed import BFLOAT16, FLOAT32, INT8, PackedEngine, has_vnni
 
 REFERENCE, EXACT, NARROW = "reference", "torch-fp32", "torch-bf16"
 PACKAGES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}  # that a runtime of another make needs
@@ -99,7 +99,7 @@ def capability(device: torch.device) -> str:
     sets = {
         "amx": torch.cpu._is_amx_tile_supported(),
         "avx512-bf16": torch.cpu._is_avx512_bf16_supported(),
-        "vnni": torch.cpu._is_vnni_supported(),
+        "vnni": has_vnni(),
     }
     runtimes = [name for name, packages in PACKAGES.items() if all(find_spec(package) for package in packages)]
     width = torch.backends.cpu.get_cpu_capability().lower()

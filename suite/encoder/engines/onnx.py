@@ -12,7 +12,7 @@ import torch
 
 from suite.encoder.checkpoint import CLS, MEAN
 from suite.encoder.engines.body import Body, Layer
-from suite.encoder.engines.packed import INT8
+from suite.encoder.engines.packed import INT8, has_vnni
 from suite.encoder.engines.padded import pad
 
 OPSET, MICROSOFT_OPSET, IR_VERSION = 17, 1, 9
@@ -45,7 +45,8 @@ def quantised(graph: Any) -> bytes:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
         options = {"DefaultTensorType": 1}  # float: types are not inferred through contributed operators
-        quantize_dynamic(graph, path, per_channel=True, weight_type=QuantType.QInt8, extra_options=options)
+        quantize_dynamic(graph, path, per_channel=True, reduce_range=not has_vnni(), weight_type=QuantType.QInt8,
+                         extra_options=options)  # fmt: skip
         return path.read_bytes()
 
 

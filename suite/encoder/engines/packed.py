@@ -19,6 +19,7 @@ from suite.encoder.engines.body import Body, Layer, Linear, Norm
 
 FLOAT32, BFLOAT16, INT8 = "fp32", "bf16", "int8"
 FEW_TOKENS, FINE, COARSE = 256, 16, 64  # up to so many tokens, and the steps in which a batch grows below and above it
+LEAST = 0.17  # how far GELU falls below 0, nearly
 Multiply = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -197,12 +198,12 @@ def multiplication(linear: Linear, approximation: str | None, precision: str, de
 
 
 def row_by_row(multiply: Multiply, bias: torch.Tensor) -> Multiply:
-    """The same product with every row of x brought to one size before it, so that a few rows with large numbers (GELU
-    lets them through) do not coarsen the others."""
+    """The same product of what GELU gave, which is lost, with every row brought to one size before it, so that a few
+    rows with large numbers do not coarsen the others."""
 
     def scaled(x: torch.Tensor) -> torch.Tensor:
-        sizes = x.abs().amax(dim=1, keepdim=True).clamp(min=1e-8)  # (t, 1)
-        return torch.addcmul(bias, multiply(x / sizes).sub_(bias), sizes)
+        sizes = x.amax(dim=1, keepdim=True).clamp_(min=LEAST)  # (t, 1)
+        return torch.addcmul(bias, multiply(x.div_(sizes)).sub_(bias), sizes)
 
     return scaled
 
@@ -210,7 +211,7 @@ def row_by_row(multiply: Multiply, bias: torch.Tensor) -> Multiply:
 def with_gelu(multiply: Multiply, approximation: str | None) -> Multiply:
     if approximation is None:
         return multiply
-    return lambda x: functional.gelu(multiply(x), approximate=approximation)
+    return lambda x: torch.ops.aten.gelu_(multiply(x), approximate=approximation)  # in place: it is read once more
 
 
 def reordered_multiplication(linear: Linear, approximation: str | None) -> Multiply:
@@ -224,9 +225,15 @@ def reordered_multiplication(linear: Linear, approximation: str | None) -> Multi
     return lambda x: torch.ops.mkldnn._linear_pointwise(x, weight, bias, after, [], kind)
 
 
+def has_vnni() -> bool:
+    """Whether products of 8 bits are added up in 32. Elsewhere two are added in 16, which overflows unless the weights
+    leave one bit."""
+    return torch.cpu._is_vnni_supported()
+
+
 def int8_multiplication(linear: Linear) -> Multiply:
     """Weights in int8 with a scale for each row; a batch's activations are quantised as they come."""
-    scales = linear.weight.abs().amax(dim=1).clamp(min=1e-8) / 127  # (out,)
+    scales = linear.weight.abs().amax(dim=1).clamp(min=1e-8) / (127 if has_vnni() else 63)  # (out,)
     zeros = torch.zeros(len(scales), dtype=torch.long)
     with warnings.catch_warnings(action="ignore"):  # torch will drop these tensors one day, and this engine with them
         quantised = torch.quantize_per_channel(linear.weight.contiguous(), scales, zeros, axis=0, dtype=torch.qint8)
