@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 
 from suite.encoder import checkpoint, engines
 from suite.encoder.batching import PROMPT, YIELDING, batches, lanes
-from suite.encoder.checkpoint import CheckpointError, Manifest, Pooling
+from suite.encoder.checkpoint import FUNNEL, CheckpointError, Manifest, Pooling
 from suite.encoder.engines import multiplies_bfloat16 as multiplies_bfloat16
 from suite.encoder.engines.body import MissingWeights
 from suite.encoder.engines.padded import PaddedEngine, pooled_by
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 FAITHFUL = 0.999  # mean cosine to the float32 vectors that a narrower precision has to keep
 WINDOW = {"cpu": 4_096, "cuda": 16_384}  # texts that are tokenised and sorted by length together
 LEAST_TOKENS = 256  # of a batch, before a call is spread over more cores
+WIDTH = "intermediate.dense.bias"  # of a layer: as long as its feed-forward part is wide
 GPU_LANES = 2  # threads that feed a GPU: one prepares its batch while another's is computed
 
 Text = str | Sequence[int] | np.ndarray  # a text, or its token ids as `Encoder.tokenise` gives them
@@ -337,18 +338,21 @@ def load_body(folder: Path, mode: str) -> Any:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    if checkpoint.read_json(folder / checkpoint.CONFIG).get("weights") == INT8:
+    if mode == FUNNEL or checkpoint.read_json(folder / checkpoint.CONFIG).get("weights") == INT8:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
-        model.load_state_dict(read_weights(folder / checkpoint.WEIGHTS))
-        return pooled_by(mode, model)
+        model = pooled_by(mode, AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32))
+        tensors = read_weights(folder / checkpoint.WEIGHTS)
+        if mode == FUNNEL:  # config.json says how wide the other layers are
+            model.encoder.layer[-1].resize(len(tensors[f"encoder.layer.{config.num_hidden_layers - 1}.{WIDTH}"]))
+        model.load_state_dict(tensors)
+        return model
     model, found = AutoModel.from_pretrained(
         folder, local_files_only=True, attn_implementation="sdpa", dtype=torch.float32, output_loading_info=True
     )
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))  # ours is the pooling
     if missing:
         raise CheckpointError(f"{folder}: its weights lack {len(missing)} tensors, such as {missing[0]}")
-    return pooled_by(mode, model)
+    return model
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

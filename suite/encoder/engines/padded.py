@@ -60,6 +60,12 @@ class FunnelLayer(torch.nn.Module):
         super().__init__()
         self.attention, self.intermediate, self.output = layer.attention, layer.intermediate, layer.output
 
+    def resize(self, width: int) -> None:
+        """Make room for a feed-forward part so wide; what it is filled with is read afterwards."""
+        dimensions = self.output.dense.out_features
+        self.intermediate.dense = torch.nn.Linear(dimensions, width)
+        self.output.dense = torch.nn.Linear(width, dimensions)
+
     def forward(
         self, states: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any
     ) -> torch.Tensor:
