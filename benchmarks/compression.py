@@ -2,9 +2,10 @@
 
 `release=FOLDER` is a trained checkpoint, `trained` in the output of the benchmark `training-quality` say; without it a
 body is trained first. Data and options are those of that benchmark. `students=4,3,3x960` have so many layers, the last
-one a feed-forward part of that width in each; `teaching=40` are the minutes that each is taught for, at most. Students
-learn from what is trained on, and each has heads of its own. Rates are from raw text, all in turn, beside
-sentence-transformers' `encode` of the large body at its defaults.
+one a feed-forward part of that width in all but the last; `teaching=40` are the minutes that each is taught for, at
+most, 0: none is taught and nothing but rates is measured, which needs no data. Students learn from what is trained on,
+and each has heads of its own. Each is run by the engine that is chosen for it here. Rates are from raw text, all in
+turn, beside sentence-transformers' `encode` of the large body at its defaults.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from django.conf import settings
 
 from benchmarks.encoder import BODY, in_turn, rivals_of
 from benchmarks.training_ablations import primary
-from benchmarks.training_quality import configured, prepared
+from benchmarks.training_quality import PublicData, configured, prepared
 from suite.encoder import checkpoint
 from suite.encoder.model import Encoder
 from suite.encoder.sample import sample_texts
+from suite.encoder.training.body import body_of, pooling_of, sizes_of
+from suite.encoder.training.config import TrainingConfig
 from suite.management.training import clear_errors
-from suite.releases import calibration
+from suite.releases.calibration import calibrated
 from suite.releases.compression import TEACHING
 from suite.releases.services import TEACHING_MINUTES
 
-NAME = "compression"
+NAME, TEACHER = "compression", "teacher"
 HELP = "releases with fewer layers beside the one that taught them: quality, texts/s, megabytes (release, students, teaching)"  # noqa: E501
 TEXTS = 600
 RIVAL = "sentence-transformers"
@@ -40,21 +43,19 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """{"table": in Markdown, "rows": {name: {"metrics": {measure: primary metric}, "texts_a_second", "ratio" to the
     rival's, "megabytes", "engine"}}}."""
+    names = str(students).split(",")  # one alone comes as a number
     with tempfile.TemporaryDirectory() as scratch, clear_errors():
         recipe = configured(config, fields, only)
-        public = prepared(Path(output or scratch), data, only, movielens)
-        folders = {"teacher": Path(release) if release else public.trained("teacher", recipe)[0]}
-        teacher = Encoder.load(str(folders["teacher"]), threads=settings.ENCODER_THREADS)
-        for student in str(students).split(","):  # one alone comes as a number
-            layers, _, width = student.partition("x")
-            lesson = replace(TEACHING, body=str(folders["teacher"]), layers=int(layers), feed_forward=int(width or 0),
-                             minutes=teaching)  # fmt: skip
-            folders[f"{student} layers"], _ = public.trained(f"{student} layers", lesson)
-        metrics = {
-            name: {measure: found[primary(measure)] for measure, found in public.measured(folder).items()}
-            for name, folder in folders.items()
-        }
-        encoders = {name: calibration.load(folder) for name, folder in folders.items()}
+        folder = Path(output or scratch)
+        if teaching:
+            public = prepared(folder, data, only, movielens)
+            folders = taught(public, recipe, release, names, teaching)
+        else:
+            folders = untaught(folder, release or recipe.body or BODY, names)
+        encoders = {name: calibrated(Encoder.load(str(place), threads=settings.ENCODER_THREADS), place)
+                    for name, place in folders.items()}  # fmt: skip
+        metrics = {name: qualities(public, place) if teaching else {} for name, place in folders.items()}
+        teacher = encoders[TEACHER]
         rivals, _ = rivals_of(recipe.body or BODY, teacher.device.type)
         texts = sample_texts(teacher.tokenizer, TEXTS)
         torch.set_num_threads(teacher.threads)
@@ -65,12 +66,51 @@ def run(
                 "metrics": metrics[name],
                 "texts_a_second": round(rates[name], 1),
                 "ratio": round(rates[name] / rates[RIVAL], 2),
-                "megabytes": round((folder / checkpoint.WEIGHTS).stat().st_size / 2**20, 1),
+                "megabytes": round((place / checkpoint.WEIGHTS).stat().st_size / 2**20, 1),
                 "engine": encoders[name].engine_name,
             }
-            for name, folder in folders.items()
+            for name, place in folders.items()
         }
         return {"table": table(rows), "rival": round(rates[RIVAL], 1), "rows": rows}
+
+
+def taught(
+    public: PublicData, recipe: TrainingConfig, release: str, students: list[str], minutes: float
+) -> dict[str, Path]:
+    """The folders of the teacher, trained where no release is given, and its students."""
+    teacher = Path(release) if release else public.trained(TEACHER, recipe)[0]
+    folders = {TEACHER: teacher}
+    for student in students:
+        lesson = replace(smaller(student), body=str(teacher), minutes=minutes)
+        folders[named(student)], _ = public.trained(named(student), lesson)
+    return folders
+
+
+def untaught(folder: Path, release: str, students: list[str]) -> dict[str, Path]:
+    """The folders of a release and of smaller bodies made of it, as they are before anything is taught."""
+    teacher = Encoder.load(release, threads=settings.ENCODER_THREADS)
+    encoders = {TEACHER: teacher}
+    for student in students:
+        lesson = smaller(student)
+        sizes = teacher.config_with(**sizes_of(lesson))
+        encoders[named(student)] = teacher.with_body(body_of(teacher, lesson), sizes, pooling_of(teacher, lesson))
+    for name, encoder in encoders.items():
+        encoder.save(folder / name)
+    return {name: folder / name for name in encoders}
+
+
+def smaller(student: str) -> TrainingConfig:
+    """What "4x384" says."""
+    layers, _, width = student.partition("x")
+    return replace(TEACHING, layers=int(layers), feed_forward=int(width or 0))
+
+
+def named(student: str) -> str:
+    return f"{student} layers"
+
+
+def qualities(public: PublicData, release: Path) -> dict[str, float]:
+    return {measure: found[primary(measure)] for measure, found in public.measured(release).items()}
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
