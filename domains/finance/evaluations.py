@@ -102,7 +102,7 @@ def class_table(probabilities: np.ndarray, truth: np.ndarray, order: Sequence[st
 def rivals(texts: Sequence[str], inputs: Sequence[str], truth: np.ndarray, classes: int) -> dict[str, np.ndarray]:
     """Probabilities (n, k) by TF-IDF of words with a linear model, and the commonest class; on folds of the file."""
     given = np.array(inputs, dtype=object)
-    fold = np.array([zlib.crc32(text.encode()) % FOLDS for text in texts])
+    fold = np.array([zlib.crc32(text.encode("utf-8", "replace")) % FOLDS for text in texts])
     words = np.full((len(texts), classes), 1e-9)
     commonest = np.full((len(texts), classes), 1e-9)
     for number in range(FOLDS):

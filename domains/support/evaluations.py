@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from domains.support.learning.prior import auroc, build_weights, relevance_head
-from domains.support.plain_files import REQUIRED, fault_of_label, is_right_answer
+from domains.support.plain_files import REQUIRED, fault_of_label, is_right_answer, right_answers
 from domains.support.privacy import mask
 from domains.support.suggesting.features import ANSWER, NO_PAST, Candidate
 from domains.support.suggesting.ranker import Ranked, RelevanceHead, Weights, rank
@@ -74,7 +74,7 @@ def evaluate_questions(request: Request) -> Report:
             for name, legs in (("bm25", BM25), ("vectors", VECTORS))
             if request.has_baselines
         }
-    unknown = sum(len(one.get("answer_ids") or []) for one in questions) - sum(map(len, right))
+    unknown = sum(len(right_answers(one)) for one in questions) - sum(map(len, right))
     return Report(
         len(questions),
         ranking_metrics(rankings, right),
@@ -86,9 +86,7 @@ def evaluate_questions(request: Request) -> Report:
 
 
 def right_keys(question: Mapping[str, Any], answers: Mapping[str, Any]) -> set[str]:
-    given = question.get("answer_ids") or []
-    keys = [given] if isinstance(given, str) else given
-    return {str(key) for key in keys if str(key) in answers}
+    return {key for key in right_answers(question) if key in answers}
 
 
 def ranking_of(judge: Judge, pools: MemoryPools, text: str, vector: np.ndarray) -> Ranking:

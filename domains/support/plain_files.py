@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,14 @@ def read_answer_file(path: Path, options: LoadOptions) -> Iterator[Record]:
             yield from answer_events(waiting, started)
             waiting = []
     yield from answer_events(waiting, started)
+
+
+def right_answers(question: Mapping[str, Any]) -> list[str]:
+    """The keys of the answers that are right; a single one may stand there without a list."""
+    given = question.get("answer_ids")
+    if given is None or given == "":
+        return []
+    return [str(key) for key in given] if isinstance(given, list | tuple) else [str(given)]
 
 
 def answer_events(lines: Sequence[Line], started: datetime) -> Iterator[Record]:

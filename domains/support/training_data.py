@@ -14,7 +14,7 @@ from functools import cache
 from domains.support.documents import is_sought
 from domains.support.learning.labels import labelled, not_labelled
 from domains.support.models import Answer, Feedback, Message, Suggestion
-from domains.support.plain_files import is_right_answer
+from domains.support.plain_files import is_right_answer, right_answers
 from domains.support.sample.files import sample_answers, sample_questions
 from suite.releases.heads import Examples, LabelledText
 from suite.releases.training_data import (
@@ -71,7 +71,7 @@ def judged_pairs(questions: Sequence[Record], answers: Sequence[Record]) -> Iter
     texts = {str(one["answer_id"]): document_text(one) for one in answers}
     dice, keys = random.Random(SEED), sorted(texts)
     for one in questions:
-        question, right = str(one["text"]), [str(key) for key in one.get("answer_ids") or [] if str(key) in texts]
+        question, right = str(one["text"]), [key for key in right_answers(one) if key in texts]
         for key in right:
             yield question, texts[key], True
         for key in drawn(keys, right, dice):

@@ -98,24 +98,25 @@ def is_checkpoint(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, kind: type = dict) -> Any:
+    """The JSON object, or list, in a file. Raises `CheckpointError`."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent}: {path.name} is missing") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path.parent}: {path.name} cannot be read ({type(error).__name__})") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path.parent}: {path.name} must hold a JSON object")
+    if not isinstance(value, kind):
+        raise CheckpointError(f"{path.parent}: {path.name} must hold a JSON {'object' if kind is dict else 'array'}")
     return value
 
 
 # Pooling of a plain Hugging Face or sentence-transformers folder ---------------------------------------------
 def read_pooling(folder: Path, config: Mapping[str, Any]) -> Pooling:
     """Pooling as the folder's sentence-transformers files say; mean over `MAX_LENGTH` tokens where there are none."""
-    modules = json.loads((folder / "modules.json").read_text()) if (folder / "modules.json").is_file() else []
+    modules = read_json(folder / "modules.json", list) if (folder / "modules.json").is_file() else []
     for module in modules:
-        kind = str(module.get("type", "")).rsplit(".", 1)[-1]
+        kind = str(module.get("type", "") if isinstance(module, dict) else module).rsplit(".", 1)[-1]
         if kind not in {"Transformer", "Pooling", "Normalize"}:
             raise CheckpointError(
                 f"{folder}: its {kind} module is not supported; use a body, pooling and normalisation"

@@ -10,6 +10,7 @@ import pytest
 from domains.support.evaluations import EVALUATIONS, average_precision, ranking_metrics, reciprocal_rank
 from domains.support.loaders import LIVE, LOADERS
 from domains.support.models import Answer, Conversation
+from domains.support.plain_files import right_answers
 from domains.support.sample.files import FOLDER, sample_answers, sample_questions
 from domains.support.training_data import (
     intent_examples,
@@ -128,6 +129,9 @@ def test_tasks_of_each_format() -> None:
     questions = [{"question_id": str(n), "text": f"about word{n}", "answer_ids": [str(n)]} for n in range(30)]
     pairs = list(judged_pairs(questions, answers))
     assert sum(is_right for *_, is_right in pairs) == 30 and len(pairs) > 60
+    alone = [one | {"answer_ids": one["question_id"]} for one in questions]  # as a CSV has it
+    assert list(judged_pairs(alone, answers)) == pairs
+    assert [right_answers(one) for one in ({"answer_ids": 5}, {"answer_ids": ""}, {})] == [["5"], [], []]
     found = tasks(
         {"support.questions": questions, "support.answers": answers, "support.intents": [{"text": "a", "label": "b"}]}
     )

@@ -12,6 +12,7 @@ from suite.encoder import checkpoint
 from suite.encoder.checkpoint import CheckpointError, Pooling
 from suite.encoder.heads import HeadSpec, fit_head
 from suite.encoder.model import Encoder
+from suite.encoder.tests.models import write_tiny
 from suite.encoder.tests.test_heads import moods
 
 TEXTS = ["a splendid tent", "late and broken"]
@@ -114,6 +115,21 @@ def test_a_manifest_that_is_not_json_is_named(saved):
     (saved / checkpoint.MANIFEST).write_text("{")
     with pytest.raises(CheckpointError, match=r"encoder\.json cannot be read"):
         Encoder.load(str(saved))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"modules\.json cannot be read"),
+        ("{}", r"modules\.json must hold a JSON array"),
+        ('["x"]', "its x module is not supported"),
+    ],
+)
+def test_a_broken_list_of_modules_is_named(tmp_path, content, message):
+    folder = write_tiny(tmp_path / "plain")
+    (folder / "modules.json").write_text(content)
+    with pytest.raises(CheckpointError, match=message):
+        Encoder.load(str(folder))
 
 
 def test_a_save_that_fails_leaves_what_stood_there(with_head, saved, monkeypatch):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import time
-from argparse import RawDescriptionHelpFormatter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from suite.domain import declared
@@ -21,6 +21,7 @@ from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.heads import HeadMissing
 from suite.encoder.model import Encoder
 from suite.formats import FormatError
+from suite.management.plain import PlainCommand
 from suite.releases import runtime, selectors
 from suite.releases.comparison import ACTIVE
 from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request
@@ -30,10 +31,7 @@ from suite.releases.selectors import NoSuchRelease
 HEADING = "  95% of release"
 
 
-class Command(BaseCommand):
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
-
+class Command(PlainCommand):
     @property
     def help(self) -> str:  # type: ignore[override]
         names = "\n".join(f"  {name:24} {evaluation.help}" for name, evaluation in sorted(evaluations().items()))
@@ -75,21 +73,29 @@ class Command(BaseCommand):
             options=dict(options["option"]),
         )
         started = time.monotonic()
-        report = self.measure(evaluation, request)
-        if bad := report.details.get("bad_lines"):
-            self.stderr.write(f"{bad:,} lines of {options['data']} were left out: they cannot be used")
-        if options["baselines"]:
-            report = beside_active(report, evaluation, request)
-        answer = as_json(options["name"], report, encoder, time.monotonic() - started)
+        with clear_errors():
+            if options["release"]:
+                encoder()  # one that is not there is said before anything is measured
+            report = evaluation.run(request)
+            if bad := report.details.get("bad_lines"):
+                self.stderr.write(f"{bad:,} lines of {options['data']} were left out: they cannot be used")
+            if options["baselines"]:
+                report = beside_active(report, evaluation, request)
+            answer = as_json(options["name"], report, encoder, time.monotonic() - started)
         self.stdout.write(json.dumps(answer) if options["json"] else as_text(answer))
 
-    def measure(self, evaluation: Evaluation, request: Request) -> Report:
-        try:
-            return evaluation.run(request)
-        except HeadMissing as error:
-            raise CommandError(str(error), returncode=2) from error
-        except (EvaluationError, FormatError, CheckpointError, NoSuchRelease) as error:
-            raise CommandError(str(error)) from error
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """What is wrong with the data or the release ends the command with one line."""
+    try:
+        yield
+    except HeadMissing as error:
+        raise CommandError(str(error), returncode=2) from error
+    except (EvaluationError, FormatError, CheckpointError, NoSuchRelease) as error:
+        raise CommandError(str(error)) from error
+    except DatabaseError as error:
+        raise CommandError(f"the database cannot be read ({type(error).__name__}); is it up, and migrated?") from error
 
 
 def beside_active(report: Report, evaluation: Evaluation, request: Request) -> Report:

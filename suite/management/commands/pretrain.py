@@ -54,13 +54,14 @@ class Command(PlainCommand):
             texts = list(snapshot.unlabelled(options["data"], with_rows=options["rows"], tell=teller.say))
             encoder, evaluations = self.pretrained(texts, config, folder, teller)
             encoder.save(output)
-        first, last = (evaluations[place]["metrics"][NAME] for place in (0, -1))
+        kept = max(evaluations[1:], key=lambda one: one["mean"])  # the body that was saved
+        first, guessed = (one["metrics"][NAME] for one in (evaluations[0], kept))
         if options["json"]:
-            made = {"folder": str(output), "fingerprint": encoder.fingerprint, "guessed": last}
+            made = {"folder": str(output), "fingerprint": encoder.fingerprint, "guessed": guessed}
             self.stdout.write(json.dumps(made))
         else:
             self.stdout.write(
-                f"{output}: guesses {last:.1%} of the masked tokens of held-out texts, {first:.1%} at first; "
+                f"{output}: guesses {guessed:.1%} of the masked tokens of held-out texts, {first:.1%} at first; "
                 f"`manage.py train --body {output}` takes it"
             )
 

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from suite.encoder.fake import FakeEncoder
 from suite.management.commands import evaluate
@@ -14,6 +15,7 @@ from suite.releases import promotion, runtime
 from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request
 from suite.releases.measures import of_cases
 from suite.releases.models import Release
+from suite.releases.selectors import NoSuchRelease
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,6 +67,18 @@ def test_evaluate_passes_everything_on(requests, data):
     assert [str(path) for path in (request.data, *request.against)] == [data] * 3
     assert request.cut.isoformat() == "2011-11-01T00:00:00+00:00"
     assert (request.options, request.has_baselines) == ({"mood": "good"}, False)
+
+
+def test_a_release_that_is_not_there_is_said_before_anything_is_measured(requests, data, monkeypatch):
+    def resolve(name: str) -> FakeEncoder:
+        raise {"zz": NoSuchRelease, "": OperationalError}[name]("no release begins with 'zz'")
+
+    monkeypatch.setattr(runtime, "resolve", resolve)
+    with pytest.raises(CommandError, match="no release begins with 'zz'"):
+        call_command("evaluate", "shop.things", "--data", data, "--release", "zz")
+    assert not requests
+    with pytest.raises(CommandError, match="the database cannot be read"):
+        call_command("evaluate", "shop.things", "--data", data)
 
 
 def test_evaluate_prints_intervals_and_the_active_release_among_the_baselines(monkeypatch, data, capsys):
@@ -159,7 +173,8 @@ def test_a_web_process_never_loads_torch():
     code = (
         "import sys; import suite.asgi; from django.urls import get_resolver; from django.contrib import admin; "
         "get_resolver().reverse_dict; import suite.releases.admin, suite.releases.services; "
-        "print(sorted({'torch', 'transformers', 'suite.encoder'} & sys.modules.keys()), len(admin.site._registry) > 0)"
+        "heavy = {'torch', 'transformers', 'sklearn', 'suite.encoder.heads'} & sys.modules.keys(); "
+        "print(sorted(heavy), len(admin.site._registry) > 0)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[] True"
