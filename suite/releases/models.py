@@ -11,6 +11,8 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 
+FEW = 100  # held-out examples
+
 
 class Release(models.Model):
     class State(models.TextChoices):
@@ -57,6 +59,12 @@ class Release(models.Model):
     def worse_in(self) -> list[str]:
         """The heads and tasks in which it is worse, beyond noise, than the release it was compared with."""
         return sorted(name for name, entry in self.comparison.items() if entry["high"] < 0)
+
+    @property
+    def compared_by_few(self) -> str:
+        """In words: where so few examples were held out that only a large difference could be told from noise."""
+        few = sorted((name, one["examples"]) for name, one in self.comparison.items() if one["examples"] < FEW)
+        return ", ".join(f"{name} ({count} examples)" for name, count in few)
 
 
 class Promotion(models.Model):

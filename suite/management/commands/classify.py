@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.heads import PAIR, Head, HeadMissing, Pair, features_of
 from suite.encoder.model import Encoder
 from suite.formats import FormatError, Problem, read_records
+from suite.management.plain import PlainCommand
 from suite.releases import runtime
 from suite.releases.selectors import NoSuchRelease
 
 RECORDS_AT_ONCE = 1_024
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Print the probability of every class, a line a text. Exit status 2 where the release has no such head.\n"
         "A head for pairs takes --text and --other, or the fields `text` and `other` of a record.\n\n"
         "Example:\n  manage.py classify sentiment --text 'Profit doubled' --json"
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("head", metavar="HEAD", help="the head's name")

@@ -24,8 +24,9 @@ class Command(PlainCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--layers", type=int, default=0, help="how many layers it is to have; all where left out")
         parser.add_argument(
-            "--feed-forward", type=int, default=0, help="how wide that part of each layer is to be; as it is, left out"
-        )
+            "--feed-forward", type=int, default=0,
+            help="how wide that part of all layers but the last is to be; as it is, left out",
+        )  # fmt: skip
         parser.add_argument("--int8", action="store_true", help="keep its weights in int8, a quarter of the space")
         parser.add_argument(
             "--minutes", type=float, default=services.TEACHING_MINUTES,

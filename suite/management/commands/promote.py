@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from suite.management.plain import PlainCommand
 from suite.management.promoting import carry_out
 from suite.releases import selectors, services
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Let a release serve. Its index generations are built and gated first; until then, and where the gate refuses\n"
         "them, the active release serves on. A worker does the work; with --wait this command does, where none is.\n\n"
         "Example:\n  manage.py promote 3f9c21d0 --wait"
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("release", metavar="ID", help="a release's fingerprint, or its first characters")
@@ -33,4 +30,7 @@ class Command(BaseCommand):
             promotion = services.request_promotion(release, "manage.py promote", options["override"])
         except (selectors.NoSuchRelease, services.RequestRefused) as error:
             raise CommandError(str(error)) from error
+        if release.compared_by_few:
+            self.stderr.write(f"Too few were held out to tell a small difference in {release.compared_by_few}",
+                              style_func=str)  # fmt: skip
         carry_out(self, promotion, does_wait=options["wait"], is_json=options["json"])

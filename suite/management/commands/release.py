@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from suite.encoder.checkpoint import CheckpointError
+from suite.management.plain import PlainCommand
 from suite.management.promoting import Teller
 from suite.releases import engine_choice, promotion, services
 from suite.releases.building import build_first_release, measure_engines
 from suite.releases.models import Promotion, Release
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Make a release of the body that SUITE_ENCODER names, as it is, with the heads that the domains declare, and\n"
         "promote it. Where it was made before, nothing is made again; where it serves already, nothing happens.\n"
         "The engine that computes its vectors is chosen on this machine; --engines measures all that are installed.\n\n"
         "Example:\n  manage.py release --json"
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--no-promote", action="store_true", help="make it only; the active release serves on")

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from suite.management.plain import PlainCommand
 from suite.management.promoting import carry_out
 from suite.releases import services
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Let the release that served before serve again. Its index generations are still there: they are brought to\n"
         "the end of what changed, gated, and switched back.\n\nExample:\n  manage.py rollback --wait"
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--wait", action="store_true", help="end when it serves or is refused (exit status 1)")

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from domains.finance.alerting.explain import Explanation, explain
 from domains.finance.alerting.series import moment
 from domains.finance.models import Alert
+from suite.management.plain import PlainCommand
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Replay an alert from its stored minutes and figures to its decision, beside the figures as they are now and\n"
         "everything that the ledger holds of it. Exit status 1 where the decision is another one.\n\n"
         "Examples:\n  manage.py explain alert 12\n  manage.py explain alert 12 --json"
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("what", choices=["alert"], help="what to explain")
