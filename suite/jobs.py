@@ -79,16 +79,17 @@ def run(name: str) -> bool:
 
 
 @contextmanager
-def held(name: str, every: float = 0.0) -> Iterator[bool]:
-    """Hold the lease `name` inside; False where somebody else does, or where it was taken less than `every` ago."""
+def held(name: str, every: float = 0.0) -> Iterator[Keeper | None]:
+    """Hold the lease `name` inside, by what keeps it; None where somebody else does, or where it was taken less than
+    `every` ago."""
     until = patiently(lambda: claim(name, every))
     if until is None:
-        yield False
+        yield None
         return
     keeper = Keeper(name, until)
     keeper.start()
     try:
-        yield True
+        yield keeper
     finally:
         keeper.finish()
 
@@ -130,17 +131,19 @@ def is_alive(process: int) -> bool:
 
 
 class Keeper(threading.Thread):
-    """Moves the end of a lease on, three times in its length, until it is finished."""
+    """Moves the end of a lease on, three times in its length, until it is finished, or lost: where this process was
+    held up for longer than the lease lasts, somebody else may have it."""
 
     def __init__(self, name: str, until: datetime) -> None:
         super().__init__(name="lease", daemon=True)
         self.lease = name
         self.until = until
+        self.is_lost = False
         self.done = threading.Event()
 
     def run(self) -> None:
         try:
-            while not self.done.wait(settings.LEASE_SECONDS / 3):
+            while not self.is_lost and not self.done.wait(settings.LEASE_SECONDS / 3):
                 try:
                     self.move(timezone.now() + timedelta(seconds=settings.LEASE_SECONDS))
                 except (DatabaseError, InterfaceError) as error:
@@ -152,6 +155,8 @@ class Keeper(threading.Thread):
     def move(self, until: datetime) -> None:
         if JobLease.objects.filter(name=self.lease, leased_until=self.until).update(leased_until=until):
             self.until = until
+        else:
+            self.is_lost = True
 
     def finish(self) -> None:
         """Give the lease back, where it is still ours."""

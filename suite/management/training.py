@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import time
 from argparse import ArgumentTypeError
@@ -18,12 +19,14 @@ from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.training.config import ConfigError, TrainingConfig, read_config
 from suite.encoder.training.progress import Progress
 from suite.encoder.training.tasks import TrainingError
+from suite.events.database import UNAVAILABLE
 from suite.management.promoting import Teller
 from suite.releases import runs, selectors, services
 from suite.releases.models import TrainingRun
 from suite.releases.snapshot import SnapshotError, Source
 
 POLL_SECONDS = 1.0
+LOCK = "lock"  # in a working folder: held by who works in it
 TELL_SECONDS = 5.0  # between two lines of progress
 FILES: dict[str, Any] = {"action": "append", "default": [], "metavar": "NAME=FILE"}
 
@@ -79,7 +82,14 @@ def seen_through(run: TrainingRun, teller: Teller) -> TrainingRun:
         first = selectors.outstanding_runs().first() or run
         if first != run:
             teller.say_once(f"{first} goes before {run}; `manage.py runs --stop NUMBER` ends either, or its page does")
-        if not runs.carry_out_requested(teller.say, progress.report):
+        try:
+            is_worked_on_here = runs.carry_out_requested(teller.say, progress.report)
+        except UNAVAILABLE as error:
+            raise CommandError(
+                f"the database does not answer ({type(error).__name__}); {run} goes on from its last checkpoint when "
+                "any worker runs"
+            ) from error
+        if not is_worked_on_here:
             teller.say_once(f"Another process works on {first}")
             time.sleep(POLL_SECONDS)
         run.refresh_from_db()
@@ -107,8 +117,19 @@ def working_folder(output: Path) -> Iterator[Path]:
     if output.exists() and not is_replaceable(output):
         raise CommandError(f"{output}: is there already and is no release; name an empty or a new folder")
     folder = output.absolute().with_name(f".{output.name}.training")
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(f"{output}: another process trains for this folder; name another one") from None
+        try:
+            yield folder
+        except BaseException:
+            if all(path.name == LOCK for path in folder.iterdir()):  # there is nothing to go on from
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_replaceable(folder: Path) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from django.conf import settings
@@ -82,6 +84,21 @@ def keep(
         },
     )
     return release
+
+
+@contextmanager
+def kept(encoder: Encoder, metrics: Mapping[str, Mapping[str, float]], problems: Sequence[str]) -> Iterator[Release]:
+    """The same for a candidate, which is measured inside: where that is broken off, it is gone again, unless it was
+    there before. Raises `CheckpointError`."""
+    is_new = not Release.objects.filter(pk=encoder.fingerprint).exists()
+    release = keep(encoder, metrics, problems)
+    try:
+        yield release
+    except Exception:
+        if is_new:
+            release.delete()
+            shutil.rmtree(release.folder, ignore_errors=True)
+        raise
 
 
 def head_plans() -> list[HeadPlan]:

@@ -16,7 +16,7 @@ from suite.encoder.training.progress import Report
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import text_task
 from suite.releases import runtime
-from suite.releases.building import HeadPlan, fit_heads, keep
+from suite.releases.building import HeadPlan, fit_heads, kept
 from suite.releases.calibration import calibrated
 from suite.releases.comparison import ACTIVE, evaluate, note
 from suite.releases.models import Release
@@ -62,11 +62,12 @@ def compress(
         small = small.in_int8()
     heads, metrics, problems = fit_heads(small, plans, say)
     small = small.with_heads(heads)
-    release = keep(small, metrics, [f"compressed from {teacher.fingerprint} to {wanted}", *problems])
-    calibrated(small, release.folder, plans, say=say)
-    say("Measuring it beside its teacher and simple rivals")
-    release.compared_with = teacher.fingerprint
-    note(release, evaluate(small, plans, snapshot.tasks, {ACTIVE: large}))
+    with kept(small, metrics, [f"compressed from {teacher.fingerprint} to {wanted}", *problems]) as release:
+        calibrated(small, release.folder, plans, say=say)
+        say("Measuring it beside its teacher and simple rivals")
+        release.compared_with = teacher.fingerprint
+        note(release, evaluate(small, plans, snapshot.tasks, {ACTIVE: large}))
+        say(f"Made release {release.fingerprint}")
     return release
 
 

@@ -25,10 +25,11 @@ from suite.encoder.training.config import ConfigError, TrainingConfig
 from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.tasks import TrainingError
 from suite.encoder.training.tensorboard import logged
-from suite.jobs import held
+from suite.events.database import UNAVAILABLE, patiently
+from suite.jobs import Keeper, held
 from suite.live.broadcast import broadcast
 from suite.releases import runtime, selectors, snapshot
-from suite.releases.building import HeadPlan, fit_heads, keep
+from suite.releases.building import HeadPlan, fit_heads, kept
 from suite.releases.calibration import calibrated
 from suite.releases.comparison import ACTIVE, evaluate, note
 from suite.releases.compression import Compression, compress
@@ -51,24 +52,33 @@ class Stopped(Exception):
     """A person wants the run to end."""
 
 
+class LeaseLost(Exception):
+    """This process was held up for so long that another one may work on the run."""
+
+
 def carry_out_requested(say: Say = log.info, report: Report = lambda progress: None) -> bool:
-    """Carry out what is outstanding, oldest first; False where another process is at it."""
-    with held(TRAINING_LEASE) as is_ours:
-        while is_ours and (run := selectors.outstanding_runs().first()):
-            attempt(run, say, report)
-    return is_ours
+    """Carry out what is outstanding, oldest first; False where another process is at it. Raises `UNAVAILABLE` where the
+    database stays away: the run can be gone on with."""
+    with held(TRAINING_LEASE) as lease:
+        while lease and not lease.is_lost and (run := selectors.outstanding_runs().first()):
+            attempt(run, say, report, lease)
+    return lease is not None and not lease.is_lost
 
 
-def attempt(run: TrainingRun, say: Say, report: Report) -> None:
-    """Carry one out, or say on its row why it ended."""
+def attempt(run: TrainingRun, say: Say, report: Report, lease: Keeper) -> None:
+    """Carry one out, or say on its row why it ended. Raises `UNAVAILABLE`."""
     if is_hopeless(run):
         finish(run, TrainingRun.State.FAILED, f"{run.idle_lives} processes ended one after another without a word; "
                "perhaps memory is short: use a smaller batch_size or max_tokens")  # fmt: skip
         return
     try:
-        carry_out(run, Notebook(run, say, report))
+        carry_out(run, Notebook(run, say, report, lease))
     except Stopped:
         finish(run, TrainingRun.State.STOPPED, "stopped")
+    except LeaseLost:
+        say(f"This process was held up, another one goes on with {run}")
+    except UNAVAILABLE:
+        raise
     except (SnapshotError, TrainingError, CheckpointError, ConfigError, runtime.NoRelease) as error:
         finish(run, TrainingRun.State.FAILED, str(error))
     except OSError as error:
@@ -80,9 +90,9 @@ def attempt(run: TrainingRun, say: Say, report: Report) -> None:
 
 def is_hopeless(run: TrainingRun) -> bool:
     """Count this process among the run's lives; True where the last ones got no further than those before."""
-    batch = run.progress.get("batch", 0)
-    run.idle_lives = run.idle_lives + 1 if run.lives and batch == run.progress.get("life_began", 0) else 0
-    run.progress["life_began"] = batch
+    got_to, furthest = [len(run.trials), run.progress.get("batch", 0)], run.progress.get("furthest", [0, 0])
+    run.idle_lives = run.idle_lives + 1 if run.lives and got_to <= furthest else 0
+    run.progress["furthest"] = max(got_to, furthest)
     run.lives += 1
     run.started_at = run.started_at or timezone.now()
     run.state = TrainingRun.State.RUNNING
@@ -110,10 +120,11 @@ def carry_out(run: TrainingRun, notebook: Notebook) -> None:
         return
     with logged(run.folder / TENSORBOARD, notebook.say, notebook.report) as report:
         trained = train(taken, config, run.folder, has_other_heads=True, say=notebook.say, report=report)
-    release = keep(trained.encoder, trained.metrics, trained.problems)
-    calibrated(trained.encoder, release.folder, trained.plans, say=notebook.say)
-    notebook.say("Measuring it beside the active release, the body as it came and simple rivals")
-    assess(release, trained, taken, config)
+    with kept(trained.encoder, trained.metrics, trained.problems) as release:
+        calibrated(trained.encoder, release.folder, trained.plans, say=notebook.say)
+        notebook.say("Measuring it beside the active release, the body as it came and simple rivals")
+        assess(release, trained, taken, config, notebook.say)
+        notebook.look()
     run.release = release
     run.save(update_fields=["release"])
     finish(run, TrainingRun.State.DONE, f"made release {release.fingerprint}")
@@ -135,15 +146,18 @@ def sources(pairs: Sequence[Sequence[str]]) -> list[Source]:
     return [Source(name, Path(path)) for name, path in pairs]
 
 
-def assess(release: Release, trained: Trained, taken: Snapshot, config: TrainingConfig) -> None:
+def assess(release: Release, trained: Trained, taken: Snapshot, config: TrainingConfig, say: Say) -> None:
     """Note on the release how good it is, beside the active one, where there is one that can be loaded, and beside the
     body that it was tuned from with heads of its own."""
     active = selectors.active()
     sample = [task.validation[0][0] for task in taken.tasks if isinstance(task.validation[0][0], str)]
     others = {}
     if active is not None and active != release:
-        others[ACTIVE] = runtime.encoder_for(active.fingerprint).quickest(sample)
-        release.compared_with = active.fingerprint
+        try:
+            others[ACTIVE] = runtime.encoder_for(active.fingerprint).quickest(sample)
+            release.compared_with = active.fingerprint
+        except CheckpointError as error:
+            say(f"Not compared with the active release, which cannot be loaded: {error}")
     if config.epochs:
         others["frozen"] = frozen(config, trained.plans).quickest(sample)
     note(release, evaluate(trained.encoder.quickest(sample), trained.plans, taken.tasks, others))
@@ -156,11 +170,18 @@ def frozen(config: TrainingConfig, plans: list[HeadPlan]) -> Encoder:
 
 
 def finish(run: TrainingRun, state: TrainingRun.State, message: str) -> None:
+    """End the run, where it has not ended."""
     run.state, run.message, run.finished_at = state, message, timezone.now()
-    with transaction.atomic():
-        run.save(update_fields=["state", "message", "finished_at"])
-        broadcast([training_topic(run.pk)])
-    clear(run.folder)
+    outstanding = TrainingRun.objects.filter(pk=run.pk, state__in=selectors.OUTSTANDING_RUNS)
+
+    def write() -> int:
+        with transaction.atomic():
+            changed = outstanding.update(state=state, message=message, finished_at=run.finished_at)
+            broadcast([training_topic(run.pk)])
+            return changed
+
+    if patiently(write):
+        clear(run.folder)
 
 
 def clear(folder: Path) -> None:
@@ -175,12 +196,14 @@ def clear(folder: Path) -> None:
 
 
 class Notebook:
-    """Keeps a run's row up to date, and looks there whether a person wants it to stop."""
+    """Keeps a run's row up to date, and looks there whether a person wants it to stop. Whatever is noted may raise
+    `Stopped` or `LeaseLost`, or `UNAVAILABLE` where the database stays away."""
 
-    def __init__(self, run: TrainingRun, say: Say, report: Report) -> None:
+    def __init__(self, run: TrainingRun, say: Say, report: Report, lease: Keeper) -> None:
         self.run = run
         self.tell = say
         self.show = report
+        self.lease = lease
         self.lines: list[str] = []
         self.noted_at = 0.0
 
@@ -194,14 +217,22 @@ class Notebook:
         is_last = progress.batch == progress.batches
         if is_last or time.monotonic() - self.noted_at >= NOTE_SECONDS:
             self.noted_at = time.monotonic()
-            self.note(progress=progress.as_dict() | {"life_began": self.run.progress.get("life_began", 0)})
+            self.note(progress=progress.as_dict() | {"furthest": self.run.progress["furthest"]})
 
     def note(self, **changes: Any) -> None:
-        """Raises `Stopped`."""
-        with transaction.atomic():
-            TrainingRun.objects.filter(pk=self.run.pk).update(**changes)
-            broadcast([training_topic(self.run.pk)])
+        def write() -> None:
+            with transaction.atomic():
+                TrainingRun.objects.filter(pk=self.run.pk).update(**changes)
+                broadcast([training_topic(self.run.pk)])
+
+        if self.lease.is_lost:
+            raise LeaseLost
+        patiently(write)
         for name, value in changes.items():
             setattr(self.run, name, value)
-        if TrainingRun.objects.filter(pk=self.run.pk, is_stop_wanted=True).exists():
+        self.look()
+
+    def look(self) -> None:
+        """Whether a person wants the run to stop."""
+        if patiently(TrainingRun.objects.filter(pk=self.run.pk, is_stop_wanted=True).exists):
             raise Stopped

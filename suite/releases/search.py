@@ -46,7 +46,7 @@ def carry_out_search(run: TrainingRun, config: TrainingConfig, snapshot: Snapsho
     def tune(trial: Trial, config: TrainingConfig, judge: Report) -> Progress:
         book.say(f"Trial {trial.number} of {run.trials_wanted}: {settings_of(trial)}")
         with logged(log / folder(trial).name, book.say, both(book.report, judge)) as report:
-            place = RunFolder(folder(trial), digest(snapshot, config))
+            place = RunFolder(folder(trial), digest(snapshot, config, encoder))
             return fine_tune(encoder, snapshot.tasks, config, place, report)[1]
 
     def note() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from suite.encoder.checkpoint import CONFIG, CheckpointError, read_json
+from suite.encoder.training.config import LIMITS
 from suite.events import doorbell
 from suite.live.broadcast import broadcast
 from suite.releases import selectors
@@ -143,8 +145,8 @@ def request_compression(
     `feed_forward`, the width of that part of all but the last, are what is left; 0 keeps all. Raises `RequestRefused`
     where nothing would be smaller, or no time is left to teach."""
     refuse_sizes(teacher, layers, feed_forward, is_int8=is_int8)
-    if not minutes > 0:
-        raise RequestRefused(f"minutes must be more than 0, not {minutes:g}")
+    if not 0 < minutes <= LIMITS["minutes"][1]:
+        raise RequestRefused(f"minutes must be above 0 and at most {LIMITS['minutes'][1]:,}, not {minutes:g}")
     with transaction.atomic():
         run = TrainingRun.objects.create(
             teacher=teacher,
@@ -160,13 +162,13 @@ def request_compression(
 
 
 def refuse_sizes(teacher: Release, layers: int, feed_forward: int, *, is_int8: bool) -> None:
-    """Raises `RequestRefused` where a body like the teacher's cannot be made so small, or would be no smaller."""
+    """Raises `RequestRefused` where such a body cannot be made so small, or would be no smaller, as far as
+    it can be seen from here: who carries it out looks again."""
     if not (layers or feed_forward or is_int8):
         raise RequestRefused("nothing would be smaller: give fewer layers, a narrower feed-forward part, or int8")
-    try:
-        sizes = read_json(teacher.folder / CONFIG)
-    except CheckpointError as error:
-        raise RequestRefused(f"release {teacher} cannot be read: {error}") from error
+    sizes: dict[str, Any] = {}
+    with suppress(OSError, ValueError):  # the folder may lie on another machine
+        sizes = json.loads((teacher.folder / "config.json").read_text(encoding="utf-8"))
     asked = {"layers": (layers, "num_hidden_layers"), "feed-forward": (feed_forward, "intermediate_size")}
     for name, (count, setting) in asked.items():
         has = sizes.get(setting)
@@ -174,6 +176,8 @@ def refuse_sizes(teacher: Release, layers: int, feed_forward: int, *, is_int8: b
             raise RequestRefused(f"{name} must be 0 or more, not {count}")
         if has and count >= has:
             raise RequestRefused(f"{name} must be less than the {has:,} of release {teacher}, not {count:,}")
+    if sizes.get("weights") == "int8" and not (layers or feed_forward):
+        raise RequestRefused(f"nothing would be smaller: the weights of release {teacher} are in int8 already")
 
 
 def stop_training(run: TrainingRun) -> None:
@@ -182,7 +186,9 @@ def stop_training(run: TrainingRun) -> None:
     with transaction.atomic():
         waiting = TrainingRun.objects.filter(pk=run.pk, state=TrainingRun.State.REQUESTED)
         running = TrainingRun.objects.filter(pk=run.pk, state=TrainingRun.State.RUNNING)
-        is_stopped = waiting.update(state=TrainingRun.State.STOPPED, message="stopped", finished_at=now)
+        is_stopped = waiting.update(
+            state=TrainingRun.State.STOPPED, message="stopped", finished_at=now, is_stop_wanted=True
+        )  # fmt: skip  who is just taking it ends it, too
         if not is_stopped and not running.update(is_stop_wanted=True):
             raise RequestRefused(f"{run} is finished already")
         broadcast([training_topic(run.pk)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -110,6 +110,7 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
             if task.name in asked:
                 raise
             notes.append(f"left out: {error}")  # rows that are too few yet
+    kept = with_all_classes(kept, asked, notes.append)
     if not kept and data:
         raise SnapshotError(f"{', '.join(sorted(asked))}: no example could be made of the records")
     if not kept:
@@ -243,12 +244,39 @@ def cleaned(task: TaskExamples, tell: Callable[[str], None]) -> TaskExamples:
             with_labels(task.name, labels, train, tell),
             with_labels(task.name, labels, validation, tell),
         )
+        if len(validation) < LEAST_VALIDATION:
+            raise SnapshotError(
+                f"{task.name}: {len(validation)} validation examples bear a label that examples to train on bear, too; "
+                f"at least {LEAST_VALIDATION} must"
+            )
         seen = {label for _, label in train}
         if len(seen) < 2:
             raise SnapshotError(
                 f"{task.name}: a head needs examples of two classes or more, these are all of {len(seen)}"
             )
     return replace(task, labels=labels, train=train, validation=validation)
+
+
+def with_all_classes(
+    tasks: Sequence[TaskExamples], asked: Collection[str], tell: Callable[[str], None]
+) -> list[TaskExamples]:
+    """The tasks whose heads decide between given classes, where all of these have examples, and the other tasks. Raises
+    `SnapshotError` where one that was asked for has not."""
+    seen: dict[str, set[str]] = {}
+    for task in tasks:
+        if task.kind == CLASSIFICATION:
+            seen.setdefault(task.head, set()).update(label for _, label in task.train)
+    kept = []
+    for task in tasks:
+        missing = [label for label in task.labels if label not in seen[task.head]] if task.head in seen else []
+        if not missing:
+            kept.append(task)
+            continue
+        problem = f"{task.name}: no example is labelled {', '.join(missing)}; its head needs some of every class"
+        if task.name in asked:
+            raise SnapshotError(problem)
+        tell(f"left out: {problem}")
+    return kept
 
 
 def key(task: TaskExamples, example: Any) -> Any:

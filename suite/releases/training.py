@@ -54,7 +54,7 @@ def train(
     if config.epochs:
         count = sum(len(task.train) for task in snapshot.tasks)
         say(f"Tuning the body on {count:,} examples of {len(snapshot.tasks)} tasks")
-        run = RunFolder(folder, digest(snapshot, config))
+        run = RunFolder(folder, digest(snapshot, config, encoder))
         encoder, _ = fine_tune(encoder, snapshot.tasks, config, run, report)
     heads, metrics, problems = fit_heads(encoder, plans, say)
     if missing := {task.head for task in snapshot.tasks if task.head} - heads.keys():
@@ -63,9 +63,9 @@ def train(
     return Trained(encoder.with_heads(heads), metrics, problems, plans)
 
 
-def digest(snapshot: Snapshot, config: TrainingConfig) -> str:
+def digest(snapshot: Snapshot, config: TrainingConfig, encoder: Encoder) -> str:
     """What a run comes from: the same ones can go on from each other's checkpoints."""
-    return digest_of([snapshot.digest, config.as_dict(), settings.ENCODER])
+    return digest_of([snapshot.digest, config.as_dict(), encoder.fingerprint])
 
 
 def digest_of(parts: list[Any]) -> str:

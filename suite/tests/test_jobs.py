@@ -125,6 +125,17 @@ def test_a_lease_that_was_taken_over_is_not_given_back(runs):
     assert JobLease.objects.get(name=NAME).leased_until == other
 
 
+def test_who_lost_a_lease_is_told(runs, settings):
+    settings.LEASE_SECONDS = 0.3
+    with jobs.held(NAME) as lease:
+        assert lease and not lease.is_lost
+        JobLease.objects.update(leased_until=timezone.now() + timedelta(seconds=99))
+        lease.join(5)
+        assert lease.is_lost
+    with jobs.held(NAME) as other:
+        assert other is None
+
+
 def test_an_unknown_job_is_named(runs):
     with pytest.raises(LookupError, match=r"there is no job 'shop\.nothing'"):
         jobs.run("shop.nothing")

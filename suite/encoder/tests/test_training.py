@@ -460,6 +460,14 @@ def test_a_task_that_the_body_unlearns_only_holds_its_texts_where_they_were(tiny
     assert loss(0.8, 0.9) == loss(0.8, 0.8) > held
 
 
+def test_settings_that_would_teach_nothing_are_refused(tiny, tmp_path):
+    with pytest.raises(TrainingError, match="accumulate is 64, of 2 batches in all: no step would be made"):
+        fine_tune(tiny, [mood_task(32)], replace(QUICK, epochs=1, batch_size=16, accumulate=64),
+                  RunFolder(tmp_path, "d"), silent)  # fmt: skip
+    with pytest.raises(ConfigError, match="epochs must be above 0"):
+        TrainingConfig(epochs=0, layers=3)
+
+
 def test_nothing_is_dropped_where_vectors_are_held(tiny, tmp_path):
     run = Run(tiny, every_task(), QUICK, RunFolder(tmp_path, "d"))
     run.evaluate()

@@ -37,7 +37,7 @@ class TrainingConfig:
     clip: float = 1.0  # largest norm of all gradients together
     dropout: float = 0.1  # of hidden states, while training
     layers: int = 0  # that are left of the body, evenly spaced, and taught to give the vectors of all; 0: all are left
-    feed_forward: int = 0  # width that is left of each layer's feed-forward part, taught so, too; 0: all of it
+    feed_forward: int = 0  # width that is left of the feed-forward part of all layers but the last; 0: all of it
     frozen_layers: int = 0  # lowest layers that stay as they are; what they make of a text is computed only once
     is_embedding_trained: bool = False  # the token embeddings are half of a small body, and gain little
     precision: str = "auto"  # "bfloat16" and "float32" force one; auto: bfloat16 where the device is quicker with it
@@ -79,6 +79,8 @@ class TrainingConfig:
                 raise ConfigError(f"task_weights: {task} must be a number above 0 and at most 1000")
         if not isinstance(self.is_embedding_trained, bool):
             raise ConfigError("is_embedding_trained must be true or false")
+        if self.is_student and not self.epochs:
+            raise ConfigError("layers and feed_forward make a body smaller by teaching it: epochs must be above 0")
         if self.frozen_layers and (self.is_embedding_trained or self.lora_rank):
             raise ConfigError("frozen_layers goes neither with is_embedding_trained nor with lora_rank; use 0")
 

@@ -114,6 +114,9 @@ class Run:
         self.optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
         count = self.replicas.count
         self.progress = Progress(batches=-(-len(self.plan) // count) * count)  # as many for each
+        if config.accumulate > 1 and config.accumulate * count >= self.progress.batches:
+            raise TrainingError(f"accumulate is {config.accumulate}, of {self.progress.batches:,} batches in all: "
+                                "no step would be made; use a smaller one, or more epochs")  # fmt: skip
         self.stale = 0  # evaluations since the best one
         self.began = time.monotonic()
         self.lived = 0.0  # seconds of earlier lives

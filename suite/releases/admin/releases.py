@@ -48,7 +48,7 @@ class CompressForm(BaseDialogForm):
     feed_forward = forms.IntegerField(
         initial=384, min_value=0, max_value=100_000, widget=UnfoldAdminIntegerFieldWidget,
         label="Width of the feed-forward part",
-        help_text="Of each layer, 384 of 1,536 say: its strongest units are left, and taught, too. 0 keeps them all.",
+        help_text="Of each layer but the last, 384 of 1,536 say: the strongest units are left and taught. 0 keeps all.",
     )  # fmt: skip
     is_int8 = forms.BooleanField(
         required=False, label="Weights in int8", widget=UnfoldBooleanWidget, help_text="A quarter of the space."
@@ -123,7 +123,9 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
     def worse(self, release: Release) -> str:
         if not release.compared_with:
             return "not compared with another release"
-        return f"{', '.join(release.worse_in) or 'nothing'}, than {release.compared_with[:8]}"
+        found = f"{', '.join(release.worse_in) or 'nothing'}, than {release.compared_with[:8]}"
+        few = release.compared_by_few
+        return f"{found}. Too few were held out to tell a small difference in {few}" if few else found
 
     @action(
         description="Promote",

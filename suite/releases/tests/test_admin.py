@@ -126,7 +126,8 @@ def test_where_no_engine_was_timed_the_page_says_how_instead_of_an_empty_plot(op
     assert re.search(r'<div class="[^"]*" hidden><canvas id="release-plot"', page)
 
 
-def test_a_smaller_release_is_asked_for_on_a_releases_page(operator, release):
+def test_a_smaller_release_is_asked_for_on_a_releases_page(operator, release, settings, tmp_path):
+    settings.RELEASES_DIR = tmp_path
     url = f"{RELEASES}{release.pk}/compress/"
     assert "Make a smaller release of this one?" in operator.get(url).text
     form = {"_form_submitted": "True", "layers": "3", "feed_forward": "960", "is_int8": "on", "minutes": "5"}
@@ -137,6 +138,10 @@ def test_a_smaller_release_is_asked_for_on_a_releases_page(operator, release):
     TrainingRun.objects.all().delete()
     nothing = {"_form_submitted": "True", "layers": "0", "feed_forward": "0", "minutes": "5"}
     assert "Nothing would be smaller" in operator.post(url, nothing).text
+    release.folder.mkdir(parents=True)
+    (release.folder / "config.json").write_text('{"num_hidden_layers": 3}')
+    answer = operator.post(url, form, follow=True)
+    assert "Not done: layers must be less than the 3 of release 01234567, not 3." in answer.text
     assert not TrainingRun.objects.exists()
 
 

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from django.core.management import CommandError, call_command
+from django.conf import settings
+from django.core.management import BaseCommand, CommandError, call_command
+from django.db import OperationalError
 
 from suite.encoder.fake import FakeEncoder
 from suite.encoder.heads import HeadSpec, fit_head
@@ -15,6 +18,8 @@ from suite.encoder.tests.test_heads import moods
 from suite.encoder.training.tasks import TrainingError
 from suite.events.models import JobLease
 from suite.live.models import Topic
+from suite.management.promoting import Teller
+from suite.management.training import seen_through
 from suite.releases import processes, runs, runtime, selectors, services
 from suite.releases.building import HeadPlan
 from suite.releases.comparison import ACTIVE, against_active, evaluate, reciprocal_ranks, similarities
@@ -97,6 +102,79 @@ def test_whatever_goes_wrong_is_said_on_the_run(shop, monkeypatch, error, messag
     assert not run.folder.exists()
 
 
+def test_a_run_goes_on_after_the_database_was_away(shop, monkeypatch):  # noqa: F811
+    def fail(*_, **__):
+        raise OperationalError("the server went away")
+
+    shop["shop.moods"] = records(90)
+    whole = runs.train
+    monkeypatch.setattr(runs, "train", fail)
+    run = services.request_training(config=QUICK)
+    with pytest.raises(OperationalError):
+        runs.carry_out_requested()
+    run.refresh_from_db()
+    assert run.state == "running" and run.folder.exists()
+    with pytest.raises(CommandError, match=f"does not answer .OperationalError.; training run {run.pk} goes on from"):
+        seen_through(run, Teller(BaseCommand()))
+    monkeypatch.setattr(runs, "train", whole)
+    runs.carry_out_requested()
+    run.refresh_from_db()
+    assert run.state == "done"
+
+
+def test_a_process_that_was_held_up_leaves_the_run_to_another(shop, settings, monkeypatch):  # noqa: F811
+    def held_up(*_, say, **__):
+        JobLease.objects.update(leased_until="2999-01-01T00:00:00Z")  # of somebody else
+        time.sleep(1)
+        say("on we go")
+        raise AssertionError("it must not go on")
+
+    settings.LEASE_SECONDS = 0.6
+    shop["shop.moods"] = records(90)
+    monkeypatch.setattr(runs, "train", held_up)
+    run = services.request_training(config=QUICK)
+    told: list[str] = []
+    assert not runs.carry_out_requested(told.append)
+    run.refresh_from_db()
+    assert run.state == "running" and run.folder.exists()
+    assert told[-1] == f"This process was held up, another one goes on with training run {run.pk}"
+    TrainingRun.objects.update(state="done", message="made release abab")  # by the other one
+    runs.finish(run, TrainingRun.State.FAILED, "No such file or directory")
+    run.refresh_from_db()
+    assert (run.state, run.message) == ("done", "made release abab") and run.folder.exists()
+
+
+def test_nothing_stays_of_a_release_that_was_not_measured(shop, monkeypatch):  # noqa: F811
+    shop["shop.moods"] = records(90)
+    run = services.request_training(config=QUICK)
+    measure = runs.assess
+
+    def stopped(*given):
+        measure(*given)
+        services.stop_training(run)
+
+    monkeypatch.setattr(runs, "assess", stopped)
+    runs.carry_out_requested()
+    run.refresh_from_db()
+    assert run.state == "stopped" and not Release.objects.exists()
+    assert not list(settings.RELEASES_DIR.iterdir())
+
+
+def test_an_active_release_that_cannot_be_loaded_is_told(shop):  # noqa: F811
+    shop["shop.moods"] = records(90)
+    active = Release.objects.create(
+        fingerprint="ab" * 8, path="gone", body="tiny", dimensions=3, state=Release.State.ACTIVE
+    )
+    run = services.request_training(config=QUICK)
+    runs.carry_out_requested()
+    run.refresh_from_db()
+    assert run.state == "done" and run.release is not None and run.release.compared_with == ""
+    assert "Not compared with the active release, which cannot be loaded" in run.notes
+    assert run.release.evaluation["mood"]["rivals"].keys() >= {"frozen", "majority"}
+    active.refresh_from_db()
+    assert active.state == Release.State.ACTIVE
+
+
 def test_a_run_can_be_stopped(shop):  # noqa: F811
     shop["shop.moods"] = records(90)
     run = services.request_training(config=QUICK)
@@ -128,6 +206,15 @@ def test_a_run_whose_processes_die_again_and_again_is_given_up(shop):  # noqa: F
     assert runs.is_hopeless(run)
     run.progress["batch"] = 7  # this one got further
     assert not runs.is_hopeless(run)
+    for batch in (7, 5):  # the next ones did not
+        run.progress["batch"] = batch
+        assert not runs.is_hopeless(run)
+    run.trials = [{}]  # a search that has come to another trial
+    assert not runs.is_hopeless(run)
+    for batch in (4, 5):
+        assert not runs.is_hopeless(run)
+        run.progress["batch"] = batch
+    assert runs.is_hopeless(run)
 
 
 def test_a_process_is_started_where_nobody_works(shop, monkeypatch):  # noqa: F811
@@ -201,7 +288,8 @@ def test_better_and_worse_are_told_from_noise():
     assert worse["high"] < 0
     same = compared(good, good)["mood"]
     assert same["low"] == same["high"] == 0
-    assert Release(comparison={"mood": worse, "kind": same}).worse_in == ["mood"]
+    both = Release(comparison={"mood": worse | {"examples": 42}, "kind": same | {"examples": 100}})
+    assert both.worse_in == ["mood"] and both.compared_by_few == "mood (42 examples)"
     assert compared(good, FakeEncoder()) == {}  # it has no such head
 
 
@@ -274,4 +362,5 @@ def test_a_release_that_is_worse_needs_a_written_reason(capsys):
     with pytest.raises(CommandError, match="worse beyond noise"):
         call_command("promote", release.fingerprint)
     call_command("promote", release.fingerprint, "--override", "the old one leaks names")
+    assert "Too few were held out to tell a small difference in mood (9 examples)" in capsys.readouterr().err
     assert Promotion.objects.get().override_reason == "the old one leaks names"

@@ -15,9 +15,12 @@ from suite.domain import Domain
 from suite.encoder import checkpoint
 from suite.encoder.model import Encoder
 from suite.encoder.tests.test_heads import moods
+from suite.encoder.training.config import TrainingConfig
+from suite.management.training import working_folder
 from suite.releases import building, runtime, snapshot
 from suite.releases.heads import Examples, HeadDeclaration
 from suite.releases.models import Release
+from suite.releases.training import digest
 from suite.releases.training_data import TaskExamples, TrainingData, is_held_out
 
 pytestmark = pytest.mark.django_db
@@ -143,7 +146,10 @@ def test_bad_lines_are_told_and_left_out(shop, tmp_path, capsys):
             "20 of 20 different inputs bear contradictory labels, at most 5% may|"
             r"\d+ of \d+ different inputs bear contradictory labels",
         ),
-        ([{"text": f"text {n}", "label": LABELS[n % 2]} for n in range(60)], "no training example is labelled good"),
+        (
+            [{"text": f"text {n}", "label": LABELS[n % 2]} for n in range(60)],
+            "no example is labelled good; its head needs some of every",
+        ),
     ],
 )
 def test_what_nothing_can_be_learned_from_is_one_line(shop, tmp_path, lines, message):
@@ -168,6 +174,34 @@ def test_what_nothing_can_be_learned_from_is_one_line(shop, tmp_path, lines, mes
 def test_data_that_is_not_there_is_named(shop, arguments, message):
     with pytest.raises(CommandError, match=message):
         train(*arguments)
+
+
+def test_labels_that_training_does_not_know_are_said_before_it(shop, tmp_path):
+    data = write(tmp_path / "kinds.jsonl", records())
+    other = write(tmp_path / "other.jsonl", records(60, 1, bad="BAD", fine="FINE", good="GOOD"))
+    with pytest.raises(CommandError, match="0 validation examples bear a label that examples to train on"):
+        train("--data", f"shop.kinds={data}", "--validation", f"shop.kinds={other}", "--output", str(tmp_path / "out"))
+    assert not list(tmp_path.glob(".out*"))
+    shop["shop.moods"] = [one for one in records() if one["label"] != "fine"]
+    shop["shop.kinds"] = records()
+    taken = snapshot.take([], with_rows=True)
+    assert [task.name for task in taken.tasks] == ["shop.kinds"]
+    assert "left out: shop.moods: no example is labelled fine; its head needs some of every class" in taken.notes
+
+
+def test_two_processes_do_not_train_for_one_folder(shop, tmp_path):
+    data = write(tmp_path / "moods.jsonl", records())
+    with working_folder(tmp_path / "out"), pytest.raises(CommandError, match="out: another process trains for this"):
+        train("--data", f"shop.moods={data}", "--output", str(tmp_path / "out"))
+    assert not list(tmp_path.glob(".out*"))
+    train("--data", f"shop.moods={data}", "--output", str(tmp_path / "out"))
+
+
+def test_another_body_does_not_go_on_from_what_one_left(bodies):
+    one, other = (Encoder.load(str(body), threads=1) for body in bodies[:2])
+    taken, config = snapshot.Snapshot(()), TrainingConfig()
+    assert digest(taken, config, one) != digest(taken, config, other)
+    assert digest(taken, config, one) == digest(taken, config, Encoder.load(str(bodies[0]), threads=1))
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(shop, tmp_path, monkeypatch):

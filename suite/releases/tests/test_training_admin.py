@@ -94,7 +94,7 @@ def test_a_worse_release_is_promoted_with_a_reason_only(operator):  # noqa: F811
         fingerprint="ab" * 8, path="x", body="tiny", dimensions=3, comparison={"mood": entry}, compared_with="cd" * 8
     )
     page = operator.get(f"/admin/releases/release/{release.pk}/change/").text
-    assert "mood, than cdcdcdcd" in page
+    assert "mood, than cdcdcdcd. Too few were held out to tell a small difference in mood (90 examples)" in page
     url = f"/admin/releases/release/{release.pk}/promote/"
     answer = operator.post(url, {"_form_submitted": "True", "reason": ""}, follow=True)
     assert "Not done: release abababab is worse beyond noise" in answer.text
