@@ -51,7 +51,7 @@ def run(
             public = prepared(folder, data, only, movielens)
             folders = taught(public, recipe, release, names, teaching)
         else:
-            folders = untaught(folder, release or recipe.body or BODY, names)
+            folders = untaught(folder / "untaught", release or recipe.body or BODY, names)
         encoders = {name: calibrated(Encoder.load(str(place), threads=settings.ENCODER_THREADS), place)
                     for name, place in folders.items()}  # fmt: skip
         metrics = {name: qualities(public, place) if teaching else {} for name, place in folders.items()}

@@ -130,6 +130,10 @@ def is_alive(process: int) -> bool:
     return True
 
 
+class LeaseLost(Exception):
+    """This process was held up for so long that another one may be at its work."""
+
+
 class Keeper(threading.Thread):
     """Moves the end of a lease on, three times in its length, until it is finished, or lost: where this process was
     held up for longer than the lease lasts, somebody else may have it."""
@@ -157,6 +161,11 @@ class Keeper(threading.Thread):
             self.until = until
         else:
             self.is_lost = True
+
+    def look(self) -> None:
+        """Raises `LeaseLost`."""
+        if self.is_lost:
+            raise LeaseLost
 
     def finish(self) -> None:
         """Give the lease back, where it is still ours."""

@@ -78,23 +78,22 @@ def named(sources: Iterable[Source]) -> list[tuple[str, str]]:
 def seen_through(run: TrainingRun, teller: Teller) -> TrainingRun:
     """The run, worked on here, or watched where a worker does. Raises `CommandError` where it is not done."""
     progress = ProgressTeller(teller)
-    while run.state in selectors.OUTSTANDING_RUNS:
-        first = selectors.outstanding_runs().first() or run
-        if first != run:
-            teller.say_once(f"{first} goes before {run}; `manage.py runs --stop NUMBER` ends either, or its page does")
-        try:
-            is_worked_on_here = runs.carry_out_requested(teller.say, progress.report)
-        except UNAVAILABLE as error:
-            raise CommandError(
-                f"the database does not answer ({type(error).__name__}); {run} goes on from its last checkpoint when "
-                "any worker runs"
-            ) from error
-        if not is_worked_on_here:
-            teller.say_once(f"Another process works on {first}")
-            time.sleep(POLL_SECONDS)
-        run.refresh_from_db()
-        if run.state == TrainingRun.State.RUNNING and "batches" in run.progress:
-            progress.report(Progress(**{name: run.progress[name] for name in Progress.__slots__}))
+    try:
+        while run.state in selectors.OUTSTANDING_RUNS:
+            first = selectors.outstanding_runs().first() or run
+            if first != run:
+                teller.say_once(f"{first} goes before {run}; `manage.py runs --stop NUMBER` ends one, or its page does")
+            if not runs.carry_out_requested(teller.say, progress.report):
+                teller.say_once(f"Another process works on {first}")
+                time.sleep(POLL_SECONDS)
+            run.refresh_from_db()
+            if run.state == TrainingRun.State.RUNNING and "batches" in run.progress:
+                progress.report(Progress(**{name: run.progress[name] for name in Progress.__slots__}))
+    except UNAVAILABLE as error:
+        raise CommandError(
+            f"the database does not answer ({type(error).__name__}); {run} goes on from its last checkpoint when any "
+            "worker runs"
+        ) from error
     if run.state != TrainingRun.State.DONE:
         raise CommandError(f"{run.message}")
     return run

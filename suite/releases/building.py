@@ -21,6 +21,8 @@ from suite.encoder import checkpoint
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.heads import Head, HeadError, HeadSpec, fit_head, labels_of
 from suite.encoder.model import Encoder
+from suite.events.database import UNAVAILABLE
+from suite.jobs import LeaseLost
 from suite.marking import prefix_of
 from suite.releases import comparison
 from suite.releases.calibration import calibrated
@@ -88,15 +90,17 @@ def keep(
 
 @contextmanager
 def kept(encoder: Encoder, metrics: Mapping[str, Mapping[str, float]], problems: Sequence[str]) -> Iterator[Release]:
-    """The same for a candidate, which is measured inside: where that is broken off, it is gone again, unless it was
-    there before. Raises `CheckpointError`."""
+    """The same for a candidate, which is measured inside: where that fails, it is gone again, unless it was there
+    before or serves already. Where the run can be gone on with, it stays. Raises `CheckpointError`."""
     is_new = not Release.objects.filter(pk=encoder.fingerprint).exists()
     release = keep(encoder, metrics, problems)
     try:
         yield release
+    except (LeaseLost, *UNAVAILABLE):
+        raise
     except Exception:
-        if is_new:
-            release.delete()
+        unused = Release.objects.filter(pk=release.pk, state=Release.State.CANDIDATE, promotions=None)
+        if is_new and unused.delete()[0]:
             shutil.rmtree(release.folder, ignore_errors=True)
         raise
 

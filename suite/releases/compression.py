@@ -26,6 +26,7 @@ from suite.releases.training import digest_of, head_plans
 TEACHING = TrainingConfig(
     epochs=20, batch_size=48, max_tokens=64, learning_rate=8e-4, layer_decay=1, retention=50, evaluations=4, patience=0
 )
+SHAPE = "the last layer is whole"  # of a student: change it with the shape, so that no older state is gone on from
 OTHERS = "other texts"  # of heads whose examples are no task of the snapshot
 
 
@@ -86,5 +87,5 @@ def taught(
     ]  # fmt: skip
     others = [text_task(OTHERS, texts)] if texts else []
     say(f"Teaching {wanted} on {len(snapshot.tasks)} tasks, {len(texts):,} other texts")
-    run = RunFolder(folder, digest_of([snapshot.digest, teacher.fingerprint, config.as_dict()]))
+    run = RunFolder(folder, digest_of([snapshot.digest, teacher.fingerprint, config.as_dict(), SHAPE]))
     return fine_tune(teacher, [*snapshot.tasks, *others], config, run, report)[0]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from suite.formats import Problem
 from suite.releases.measures import Measure
 
 
@@ -51,6 +52,7 @@ class Report:
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)  # more keys for the JSON, e.g. a table per class
     measure: Measure | None = None  # of the release and the baselines on some of the cases, for intervals
+    bad: Sequence[Problem] = ()  # lines that were left out
 
 
 @dataclass(frozen=True, slots=True)

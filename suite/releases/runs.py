@@ -26,7 +26,7 @@ from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.tasks import TrainingError
 from suite.encoder.training.tensorboard import logged
 from suite.events.database import UNAVAILABLE, patiently
-from suite.jobs import Keeper, held
+from suite.jobs import Keeper, LeaseLost, held
 from suite.live.broadcast import broadcast
 from suite.releases import runtime, selectors, snapshot
 from suite.releases.building import HeadPlan, fit_heads, kept
@@ -43,6 +43,7 @@ from suite.releases.training import SNAPSHOT, Trained, train
 log = logging.getLogger(__name__)
 TENSORBOARD = "tensorboard"  # folder in a run's own that stays when the run is finished
 NOTE_SECONDS = 1.0  # between two notes of progress
+SHORT_OF_MEMORY = "perhaps memory is short: use a smaller batch_size or max_tokens"
 MAX_IDLE_LIVES = 3  # processes that may die one after another without getting further
 
 Say = Callable[[str], None]
@@ -50,10 +51,6 @@ Say = Callable[[str], None]
 
 class Stopped(Exception):
     """A person wants the run to end."""
-
-
-class LeaseLost(Exception):
-    """This process was held up for so long that another one may work on the run."""
 
 
 def carry_out_requested(say: Say = log.info, report: Report = lambda progress: None) -> bool:
@@ -68,16 +65,22 @@ def carry_out_requested(say: Say = log.info, report: Report = lambda progress: N
 def attempt(run: TrainingRun, say: Say, report: Report, lease: Keeper) -> None:
     """Carry one out, or say on its row why it ended. Raises `UNAVAILABLE`."""
     if is_hopeless(run):
-        finish(run, TrainingRun.State.FAILED, f"{run.idle_lives} processes ended one after another without a word; "
-               "perhaps memory is short: use a smaller batch_size or max_tokens")  # fmt: skip
+        told = run.message.removeprefix("waits: ")
+        why = f"by {told}" if told else f"without a word; {SHORT_OF_MEMORY}"
+        finish(run, TrainingRun.State.FAILED, f"{run.idle_lives} processes ended one after another {why}")
         return
     try:
-        carry_out(run, Notebook(run, say, report, lease))
-    except Stopped:
-        finish(run, TrainingRun.State.STOPPED, "stopped")
+        try:
+            carry_out(run, Notebook(run, say, report, lease))
+        finally:
+            lease.look()  # whatever went wrong, it may come of two processes in one folder
     except LeaseLost:
         say(f"This process was held up, another one goes on with {run}")
-    except UNAVAILABLE:
+    except Stopped:
+        finish(run, TrainingRun.State.STOPPED, "stopped")
+    except UNAVAILABLE as error:
+        with suppress(*UNAVAILABLE):
+            TrainingRun.objects.filter(pk=run.pk).update(message=f"waits: {type(error).__name__}: {error}")
         raise
     except (SnapshotError, TrainingError, CheckpointError, ConfigError, runtime.NoRelease) as error:
         finish(run, TrainingRun.State.FAILED, str(error))
@@ -213,6 +216,7 @@ class Notebook:
         self.note(notes="\n".join(self.lines))
 
     def report(self, progress: Progress) -> None:
+        self.lease.look()
         self.show(progress)
         is_last = progress.batch == progress.batches
         if is_last or time.monotonic() - self.noted_at >= NOTE_SECONDS:
@@ -225,14 +229,14 @@ class Notebook:
                 TrainingRun.objects.filter(pk=self.run.pk).update(**changes)
                 broadcast([training_topic(self.run.pk)])
 
-        if self.lease.is_lost:
-            raise LeaseLost
+        self.lease.look()
         patiently(write)
         for name, value in changes.items():
             setattr(self.run, name, value)
         self.look()
 
     def look(self) -> None:
-        """Whether a person wants the run to stop."""
+        """Whether a person wants the run to stop, or another process has it."""
+        self.lease.look()
         if patiently(TrainingRun.objects.filter(pk=self.run.pk, is_stop_wanted=True).exists):
             raise Stopped

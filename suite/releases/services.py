@@ -176,6 +176,8 @@ def refuse_sizes(teacher: Release, layers: int, feed_forward: int, *, is_int8: b
             raise RequestRefused(f"{name} must be 0 or more, not {count}")
         if has and count >= has:
             raise RequestRefused(f"{name} must be less than the {has:,} of release {teacher}, not {count:,}")
+    if feed_forward and 1 in (layers, sizes.get("num_hidden_layers")):
+        raise RequestRefused("feed-forward must be 0 where one layer is left, which keeps all of it")
     if sizes.get("weights") == "int8" and not (layers or feed_forward):
         raise RequestRefused(f"nothing would be smaller: the weights of release {teacher} are in int8 already")
 

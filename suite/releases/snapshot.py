@@ -95,12 +95,13 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
     if with_rows or not data:
         for name, (_, given) in provided.items():
             records.setdefault(name, []).extend(given.rows[name]())
-    held = {source.name: list(usable(provided, source, notes.append)) for source in validation}
+    held: dict[str, list[Record]] = {}
+    for source in validation:
+        held.setdefault(source.name, []).extend(usable(provided, source, notes.append))
     tasks: list[TaskExamples] = []
     for given in {id(given): given for _, given in provided.values()}.values():
         made = given.tasks({name: rows for name, rows in records.items() if name in given.rows})
-        apart = given.tasks({name: rows for name, rows in held.items() if name in given.rows}) if held else []
-        tasks += with_validation(made, apart)
+        tasks += with_validation(made, tasks_apart(given, held, records))
     asked = {source.name for source in data}
     kept = []
     for task in tasks:
@@ -116,6 +117,22 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
     if not kept:
         raise SnapshotError("there is nothing to learn from: too few rows yet, and no --data")
     return Snapshot(tuple(kept), tuple(notes))
+
+
+def tasks_apart(
+    given: TrainingData, held: Mapping[str, Sequence[Record]], records: Mapping[str, Sequence[Record]]
+) -> list[TaskExamples]:
+    """The tasks of the records that are held for validation. Formats that make no task alone, items say, are taken from
+    what is trained on, where they are not among them. Raises `SnapshotError` where no task comes of it."""
+    own = {name: rows for name, rows in held.items() if name in given.rows}
+    if not own:
+        return []
+    others = {name: rows for name, rows in records.items() if name in given.rows and name not in own}
+    beside = {name: rows for name, rows in others.items() if not given.tasks({name: rows})}
+    found = given.tasks(beside | own)
+    if not found:
+        raise SnapshotError(f"{', '.join(sorted(own))}: no example for validation could be made of the records")
+    return found
 
 
 def providers() -> dict[str, tuple[Domain, TrainingData]]:
@@ -192,7 +209,17 @@ def with_validation(tasks: Iterable[TaskExamples], apart: Iterable[TaskExamples]
     held = {(task.name, task.kind, task.head): [*task.train, *task.validation] for task in apart}
     for task in tasks:
         given = held.get((task.name, task.kind, task.head))
-        yield replace(task, train=[*task.train, *task.validation], validation=given) if given else task
+        yield replace(task, train=[*task.train, *task.validation], validation=given) if given else with_rare(task)
+
+
+def with_rare(task: TaskExamples) -> TaskExamples:
+    """The task with the examples of classes that came to stand for validation alone, as rare ones may, to train on."""
+    if task.kind != CLASSIFICATION:
+        return task
+    seen = {label for _, label in task.train}
+    rare = [example for example in task.validation if example[1] not in seen]
+    kept = [example for example in task.validation if example[1] in seen]
+    return replace(task, train=[*task.train, *rare], validation=kept) if rare else task
 
 
 # Texts without labels ----------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class Labelling:
     @staticmethod
     def read(record: Record) -> str:
         """The text as the head reads it."""
-        return mark_entity(record["text"], record.get("entity", ""))
+        return mark_entity(record["text"], str(record.get("entity") or ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ def keep_units(model: Any, count: int) -> None:
     layers after Hou et al., DynaBERT, 2020. The last layer keeps all, which costs next to nothing: it is asked once a
     text."""
     has = model.config.intermediate_size
+    if len(model.encoder.layer) == 1:
+        raise TrainingError("feed_forward must be 0 where one layer is left, which keeps all of it")
     if count >= has:
         raise TrainingError(f"feed_forward must be less than the body's {has}, not {count}")
     for layer in model.encoder.layer[:-1]:

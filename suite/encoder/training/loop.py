@@ -153,16 +153,18 @@ class Run:
             self.look_at_clock()
             if self.share() * self.config.evaluations >= len(self.progress.evaluations):
                 self.evaluate()
+                report(self.progress)  # which ends this where another process has the run, before anything is written
                 self.save()
                 saved_at = time.monotonic()
-            elif time.monotonic() - saved_at >= self.config.checkpoint_seconds:
+                continue
+            if time.monotonic() - saved_at >= self.config.checkpoint_seconds:
                 self.save()
                 saved_at = time.monotonic()
             report(self.progress)
         if self.progress.evaluations[-1]["batch"] != self.progress.batch:
             self.evaluate()
-            self.save()
             report(self.progress)
+            self.save()
 
     def share(self) -> float:
         """How much of the run is done, in batches or in time, from 0 to 1."""

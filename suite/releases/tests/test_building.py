@@ -13,9 +13,11 @@ from suite.encoder import checkpoint
 from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.model import Encoder
 from suite.encoder.tests.test_heads import moods
-from suite.releases import building, runtime
+from suite.marking import mark_entity
+from suite.releases import building, runtime, snapshot
 from suite.releases.heads import Examples, HeadDeclaration
 from suite.releases.models import Release
+from suite.releases.training_data import Labelling
 
 pytestmark = pytest.mark.django_db
 SHOP = Domain(label="shop", title="Shop")
@@ -160,6 +162,22 @@ def test_classify_prints_probabilities_by_class_in_order(heads, capsys, tmp_path
         assert answer["label"] == LABELS[expected.argmax()]
     folder = str(release.folder)
     assert classify(capsys, "shop.mood", "--text", "awful", "--release", folder)[0].split()[1::2] == list(LABELS)
+
+
+def test_a_name_in_a_text_is_judged_as_it_was_learned(heads, capsys, tmp_path, monkeypatch):
+    release = building.build_first_release()
+    labelling = Labelling("shop.moods", lambda: iter(()), "shop.mood.labelled", "shop.mood.withdrawn")
+    monkeypatch.setattr(snapshot, "labelling", lambda: {"shop.mood": labelling})
+    text, data = "splendid tent, awful lamp", tmp_path / "texts.jsonl"
+    data.write_text("\n".join(json.dumps({"text": text, "entity": name}) for name in ("lamp", "tent", None)))
+    encoder = runtime.encoder_for(release.fingerprint)
+    wanted = encoder.classify("shop.mood", [mark_entity(text, name) for name in ("lamp", "tent", "")])
+    lines = classify(capsys, "shop.mood", "--data", str(data), "--release", release.fingerprint, "--json")
+    found = [list(json.loads(line)["probabilities"].values()) for line in lines]
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    alone = ("--text", text, "--entity", "tent", "--release", release.fingerprint, "--json")
+    [line] = classify(capsys, "shop.mood", *alone)
+    np.testing.assert_allclose(list(json.loads(line)["probabilities"].values()), wanted[1], atol=1e-5)
 
 
 def test_classify_tells_of_bad_lines(heads, capsys, tmp_path):

@@ -92,7 +92,7 @@ def test_who_waits_is_told_for_whom(shop, settings, tmp_path, capsys, monkeypatc
     first = services.request_training(config={"epochs": 0})
     call_command("compress", "--layers", "2", "--minutes", "1")
     made = TrainingRun.objects.latest("pk")
-    assert f"{first} goes before {made}; `manage.py runs --stop NUMBER` ends either" in capsys.readouterr().err
+    assert f"{first} goes before {made}; `manage.py runs --stop NUMBER` ends one" in capsys.readouterr().err
 
     progress = Progress(batch=7, batches=9).as_dict() | {"furthest": [0, 0]}
     states: list[dict[str, Any]] = [

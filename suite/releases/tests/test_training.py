@@ -189,6 +189,13 @@ def test_labels_that_training_does_not_know_are_said_before_it(shop, tmp_path):
     assert "left out: shop.moods: no example is labelled fine; its head needs some of every class" in taken.notes
 
 
+def test_a_class_that_came_to_stand_for_validation_alone_is_trained_on():
+    held = [("a", "bad"), ("b", "rare")]
+    task = TaskExamples("shop.kinds", "classification", "kind", (), [("c", "bad"), ("d", "good")], held)
+    [found] = snapshot.with_validation([task], [])
+    assert (found.train[-1], found.validation) == (("b", "rare"), [("a", "bad")])
+
+
 def test_two_processes_do_not_train_for_one_folder(shop, tmp_path):
     data = write(tmp_path / "moods.jsonl", records())
     with working_folder(tmp_path / "out"), pytest.raises(CommandError, match="out: another process trains for this"):
