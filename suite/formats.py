@@ -11,13 +11,14 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 MAX_LINE = 4 * 2**20  # bytes of one line; a longer one is a bad line, never a memory problem
 MAX_CELL = 2**20  # characters of one csv cell
+PROSE = {"title", "text", "body", "description", "question", "answer"}  # never a list: "[REC]" is a film
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,28 @@ def read_records(path: Path, options: LoadOptions | None = None) -> Iterator[tup
         raise FormatError(f"{path}: the name must end in .jsonl, .csv, .jsonl.gz or .csv.gz")
     try:
         with open_bytes(path, options) as file:
-            yield from readers[suffix](_lines(file))
+            for found in readers[suffix](_lines(file)):
+                if not isinstance(found, Problem) and found[1].pop("", None) is not None:
+                    options.unknown_field("without a name")
+                yield found
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def unix_or_text(value: Any) -> Any:
+    """Unix seconds as a number, where a text holds them; a date of eight digits stays as it is."""
+    if not isinstance(value, str) or (len(value.strip()) == 8 and value.strip().isdigit()):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def with_texts(record: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The record with whole numbers in these fields as texts: names and labels are numbers in many a JSON file."""
+    numbers = {name: record[name] for name in names if type(record.get(name)) is int}
+    return record | {name: str(value) for name, value in numbers.items()}
 
 
 def open_bytes(path: Path, options: LoadOptions) -> IO[bytes]:
@@ -199,7 +219,7 @@ def _csv_record(number: int, header: list[str], row: list[str]) -> tuple[int, di
     for name, cell in zip(header, row, strict=True):
         if not cell:
             continue
-        if cell[0] in "[{":
+        if cell[0] in "[{" and name not in PROSE:
             try:
                 record[name] = json.loads(cell)
                 continue

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.commerce.events import LINK_FIELDS
-from domains.commerce.plain_records import encoded_text, interaction_row
+from domains.commerce.plain_records import encoded_text, interaction_row, item_record
 from domains.commerce.recommender.baselines import LARGEST, fit_baselines
 from domains.commerce.recommender.evaluation import (
     ablations,
@@ -59,7 +59,7 @@ def evaluate_interactions(request: Request) -> Report:
             details["left_out"] = f"ease: more than {LARGEST:,} items"
     details |= {"items": int(split.ranked.sum()), "with_text": len(items), "bad_lines": len(bad)}
     protocol = PROTOCOLS[request.cut is not None]
-    return Report(len(split.cases), metrics, protocol, baselines, details, of_cases(cases))
+    return Report(len(split.cases), metrics, protocol, baselines, details, of_cases(cases), bad)
 
 
 def interaction_rows(path: Path, bad: list[Problem]) -> Iterator[tuple[str, str, float, str, float | None]]:
@@ -79,10 +79,11 @@ def item_records(path: Path, bad: list[Problem]) -> Iterator[dict[str, Any]]:
     for found in read_records(path):
         if isinstance(found, Problem):
             bad.append(found)
-        elif found[1].get("item_id") in (None, ""):
-            bad.append(Problem(found[0], "has no item_id"))
-        else:
-            yield found[1]
+            continue
+        try:
+            yield dict(item_record(found[1]))
+        except (KeyError, ValueError) as error:
+            bad.append(Problem(found[0], f"of {path.name} is not an item ({error.__class__.__name__}: {error})"))
 
 
 def item_text(items: Sequence[dict[str, Any]], request: Request) -> TextSource:
@@ -105,7 +106,7 @@ def link_rows(path: Path, bad: list[Problem]) -> Iterator[Triple]:
     for found in read_records(path):
         if isinstance(found, Problem):
             bad.append(found)
-        elif all(found[1].get(name) for name in LINK_FIELDS):
+        elif all(found[1].get(name) not in (None, "") for name in LINK_FIELDS):
             head, relation, tail = (str(found[1][name]) for name in LINK_FIELDS)
             yield head, relation, tail
         else:

@@ -16,10 +16,23 @@ from typing import Any
 from domains.commerce import services
 from domains.commerce.events import INTERACTION_FIELDS, ITEM_FIELDS, LINK_FIELDS
 from domains.commerce.models import Catalogue, Item
-from suite.formats import EventOfLine, FormatError, LoadOptions, Problem, Record, Skipped, read_records
+from suite.formats import (
+    EventOfLine,
+    FormatError,
+    LoadOptions,
+    Problem,
+    Record,
+    Skipped,
+    read_records,
+    unix_or_text,
+    with_texts,
+)
 
 SOURCE = "file"
-NUMBERS = ("price", "value", "timestamp", "created_at")
+TIMES = ("timestamp", "created_at")
+NUMBERS = ("price", "value", *TIMES)
+NAMES = ("item_id", "user_id", "session_id", *LINK_FIELDS)  # which may be numbers in a JSON file
+LARGEST = 2**53  # up to which every whole number is a float
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 TEXTS = ITEM_FIELDS | INTERACTION_FIELDS | set(LINK_FIELDS)  # but for the numbers; other fields are what they look like
 AT_ONCE = 500  # items whose rows are looked at together
@@ -111,7 +124,8 @@ def lines(path: Path, options: LoadOptions, fields: frozenset[str] | None = None
         for name in record.keys() - fields if fields is not None else ():
             options.unknown_field(name)
         known = {name: value for name, value in record.items() if fields is None or name in fields}
-        yield number, known if is_typed else typed(known)
+        known = with_texts(known if is_typed else typed(known), NAMES)
+        yield number, known | {name: unix_or_text(known[name]) for name in TIMES if name in known}
 
 
 def typed(record: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +134,7 @@ def typed(record: dict[str, Any]) -> dict[str, Any]:
     for name, value in record.items():
         if name == "available" and isinstance(value, str):
             found[name] = BOOLEANS.get(value.strip().lower(), value)
-        elif isinstance(value, str) and (name in NUMBERS or name not in TEXTS):
+        elif isinstance(value, str) and name not in TIMES and (name in NUMBERS or name not in TEXTS):
             found[name] = number_or_text(value)
         else:
             found[name] = value
@@ -128,14 +142,17 @@ def typed(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def number_or_text(text: str) -> float | str:
+    """The number that a cell holds; what would be another as a number (00123, 1_000, inf, a long id) stays text."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text
+    is_name = "_" in text or (text[:1] == "0" and text[1:2].isdigit()) or not abs(number) <= LARGEST
+    return text if is_name else number
 
 
 def item_id(record: dict[str, Any]) -> str:
-    return str(record.get("item_id") or "")
+    return "" if record.get("item_id") is None else str(record["item_id"])
 
 
 def digest(value: object) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from domains.commerce.documents import document_key
 from domains.commerce.models import Interaction, Item
-from domains.commerce.plain_records import encoded_text, interaction_row
+from domains.commerce.plain_records import encoded_text, interaction_row, item_record
 from domains.commerce.recommender.log import KINDS, InteractionLog
 from suite.releases.training_data import NEXT_ITEM, PAIR, Record, TaskExamples, TrainingData, Unlabelled
 
@@ -47,7 +47,7 @@ class Examples:
 
 def tasks(records: Mapping[str, Sequence[Record]]) -> list[TaskExamples]:
     """Raises `KeyError` and `ValueError` for a record that lacks a field or has a wrong one."""
-    items = {str(record["item_id"]): record for record in records.get(ITEMS, ()) if record["title"]}
+    items = {str(record["item_id"]): record for record in map(item_record, records.get(ITEMS, ())) if record["title"]}
     log = InteractionLog.from_rows(interaction_row(record) for record in records.get(INTERACTIONS, ()))
     log = log.select(log.kinds != KINDS.index("dismiss"))
     if not items or not len(log):

@@ -61,25 +61,30 @@ def evaluate(request: Request, head: str, read: Read) -> Report:
     fitted: Head = request.encoder().heads[head]  # type: ignore[attr-defined]
     order = fitted.spec.labels
     unknown = sorted(set(labels) - set(order))
-    if unknown:
+    if unknown and not set(labels) & set(order):
         raise EvaluationError(
             f"{request.data}: {len(unknown)} labels are not among those of the head, such as {unknown[0]!r}; "
             f"the head knows {', '.join(order)}"
         )
+    order = (*order, *unknown)  # which it never gives: their records count as wrong
+    probabilities = np.pad(probabilities, ((0, 0), (0, len(unknown))))
     truth = np.array([order.index(label) for label in labels])
     answers = {RELEASE: probabilities}
     if request.has_baselines:
         answers |= rivals(texts, inputs, truth, len(order))
     measure = of_predictions(answers, truth, METRICS)
     baselines = measure(np.arange(len(truth)))
+    known = np.flatnonzero(truth < len(fitted.spec.labels))
     details = {"classes": class_table(probabilities, truth, order), "bad_lines": len(bad)}
+    details |= {"unknown_labels": unknown} if unknown else {}
     return Report(
         len(inputs),
         baselines.pop(RELEASE),
         PROTOCOL + (RIVALS if baselines else ""),
         baselines,
-        details | of_head(fitted, probabilities, truth),
+        details | of_head(fitted, probabilities[known, : len(fitted.spec.labels)], truth[known]),
         measure,
+        bad,
     )
 
 

@@ -16,10 +16,21 @@ from domains.finance.public_data import read_sentfin, read_twitter_topics
 from domains.finance.sample.stream import LIVE as LIVE
 from domains.finance.sample.stream import read_sample
 from suite.events.envelope import Rejected, parse_time
-from suite.formats import EventOfLine, Loader, LoadOptions, Problem, Record, Skipped, read_records
+from suite.formats import (
+    EventOfLine,
+    Loader,
+    LoadOptions,
+    Problem,
+    Record,
+    Skipped,
+    read_records,
+    unix_or_text,
+    with_texts,
+)
 
 SOURCE = "file"
 LABELLED = frozenset(("text", "label"))
+NAMES = ("article_id", "label")  # which may be numbers in a JSON file
 
 
 def read_lines(kind: str, fields: frozenset[str], path: Path, options: LoadOptions) -> Iterator[Record]:
@@ -31,7 +42,8 @@ def read_lines(kind: str, fields: frozenset[str], path: Path, options: LoadOptio
         number, record = found
         for name in record.keys() - fields:
             options.unknown_field(name)
-        yield EventOfLine(number, event(kind, {name: value for name, value in record.items() if name in fields}))
+        known = with_texts({name: value for name, value in record.items() if name in fields}, NAMES)
+        yield EventOfLine(number, event(kind, known))
 
 
 def event(kind: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -43,19 +55,11 @@ def read_articles(path: Path, options: LoadOptions) -> Iterator[Record]:
     """`finance.articles`. Of several lines about one article the one with the latest time holds."""
     for found in read_lines("finance.article.published", ARTICLE_FIELDS, path, options):
         if isinstance(found, dict) and "published_at" in found["data"]:
-            found["data"]["published_at"] = published = number_or_text(found["data"]["published_at"])
+            found["data"]["published_at"] = published = unix_or_text(found["data"]["published_at"])
             with suppress(Rejected):  # which is told of the field in the data
                 parse_time(published, "published_at")
                 found["time"] = published
         yield found
-
-
-def number_or_text(value: Any) -> Any:
-    """Unix seconds of a csv cell as a number."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return value
 
 
 def read_entities(path: Path, options: LoadOptions) -> Iterator[Record]:

@@ -82,6 +82,7 @@ def evaluate_questions(request: Request) -> Report:
         {name: ranking_metrics(found, right) for name, found in rivals.items()},
         {"answers": len(answers), "unknown_answer_ids": unknown, "bad_lines": len(bad)},
         of_cases({name: by_question(found, right) for name, found in ({RELEASE: rankings} | rivals).items()}),
+        bad,
     )
 
 
@@ -181,6 +182,7 @@ def evaluate_pairs(request: Request) -> Report:
         baselines,
         {"lines": sum(map(len, kept)), "without_right": len(groups) - len(kept), "bad_lines": len(bad)},
         measure,
+        bad,
     )
 
 
@@ -238,6 +240,7 @@ def evaluate_intents(request: Request) -> Report:
         {"labels": len(labels), "unknown_labels": unknown, "bad_lines": len(bad)}
         | seen_through(head, probabilities, truth),
         of_cases(cases),
+        bad,
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.support.models import Answer
-from suite.formats import EventOfLine, FormatError, LoadOptions, Problem, Record, Skipped, read_records
+from suite.formats import EventOfLine, FormatError, LoadOptions, Problem, Record, Skipped, read_records, with_texts
 
 SOURCE = "file"
 ANSWER_FIELDS = frozenset(("answer_id", "text", "title", "source", "language"))
@@ -39,7 +39,7 @@ def read_answer_file(path: Path, options: LoadOptions) -> Iterator[Record]:
         elif key_of(found[1]) and last[key_of(found[1])] != found[0]:
             yield Skipped("a later line is about the same answer")
         else:
-            waiting.append((found[0], known_fields(found[1], ANSWER_FIELDS, options)))
+            waiting.append((found[0], with_texts(known_fields(found[1], ANSWER_FIELDS, options), ("answer_id",))))
         if len(waiting) == AT_ONCE:
             yield from answer_events(waiting, started)
             waiting = []
@@ -106,7 +106,7 @@ def read_training_file(format: str) -> Callable[[Path, LoadOptions], Iterator[Re
     return reading
 
 
-def fault_of(record: dict[str, Any], required: Sequence[str]) -> str:
+def fault_of(record: Mapping[str, Any], required: Sequence[str]) -> str:
     """The first field that is not there or is no plain value; empty where all are."""
     for name in required:
         value = record.get(name)
@@ -172,7 +172,7 @@ def known_fields(record: dict[str, Any], fields: frozenset[str], options: LoadOp
 
 
 def key_of(record: dict[str, Any]) -> str:
-    return str(record.get("answer_id") or "")
+    return "" if record.get("answer_id") is None else str(record["answer_id"])
 
 
 def digest(value: object) -> str:

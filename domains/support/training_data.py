@@ -14,7 +14,8 @@ from functools import cache
 from domains.support.documents import is_sought
 from domains.support.learning.labels import labelled, not_labelled
 from domains.support.models import Answer, Feedback, Message, Suggestion
-from domains.support.plain_files import is_right_answer, right_answers
+from domains.support.plain_files import fault_of, is_right_answer, right_answers
+from domains.support.privacy import mask
 from domains.support.sample.files import sample_answers, sample_questions
 from suite.releases.heads import Examples, LabelledText
 from suite.releases.training_data import (
@@ -54,24 +55,32 @@ def tasks(records: Mapping[str, Sequence[Record]]) -> list[TaskExamples]:
             )
         )
     if intents := records.get("support.intents", ()):
-        texts = [(str(one["text"]), str(one["label"])) for one in intents]
+        texts = [(mask(str(one["text"])), str(one["label"])) for one in complete(intents, "text", "label")]
         train_texts, held = split_texts(texts)
         found.append(TaskExamples("support.intents", CLASSIFICATION, "intent", (), train_texts, held))
     return found
 
 
 def given_pairs(records: Iterable[Record]) -> Iterator[Labelled]:
+    for one in complete(records, "question", "answer", "label"):
+        yield mask(str(one["question"])), str(one["answer"]), is_right_answer(one["label"])
+
+
+def complete(records: Iterable[Record], *fields: str) -> Iterator[Record]:
+    """The records, each with something in all these fields. Raises `ValueError` at one without."""
     for one in records:
-        yield str(one["question"]), str(one["answer"]), is_right_answer(one["label"])
+        if fault := fault_of(one, fields):
+            raise ValueError(fault)
+        yield one
 
 
 def judged_pairs(questions: Sequence[Record], answers: Sequence[Record]) -> Iterator[Labelled]:
     """Each question with its right answers, and with wrong ones drawn from all. A question without a right answer has
     wrong ones only."""
-    texts = {str(one["answer_id"]): document_text(one) for one in answers}
+    texts = {str(one["answer_id"]): document_text(one) for one in complete(answers, "answer_id", "text")}
     dice, keys = random.Random(SEED), sorted(texts)
-    for one in questions:
-        question, right = str(one["text"]), [key for key in right_answers(one) if key in texts]
+    for one in complete(questions, "text"):
+        question, right = mask(str(one["text"])), [key for key in right_answers(one) if key in texts]
         for key in right:
             yield question, texts[key], True
         for key in drawn(keys, right, dice):

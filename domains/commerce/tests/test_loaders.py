@@ -14,6 +14,7 @@ import pytest
 
 from domains.commerce import loaders
 from domains.commerce.models import Catalogue, Interaction, Item
+from domains.commerce.plain_records import interaction_row
 from domains.commerce.sample import stream
 from domains.commerce.sample.player import Player
 from suite.events.ingestion import ingest
@@ -107,6 +108,33 @@ def test_plain_items_from_csv_have_numbers_and_lists(tmp_path):
     assert (row.key, row.price, row.is_available) == ("007", 2.5, False)
     assert row.attributes == {"tags": ["a", "b"], "weight": 300.0}
     assert row.catalogue.slug == "kitchen"
+
+
+def test_a_csv_as_data_frames_write_it_is_read(tmp_path):
+    path = tmp_path / "items.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["", "item_id", "title", "code", "parent", "size", "width"])
+        writer.writerow(["0", "5", "[REC]", "00123", "1234567890123456789", "inf", "1_000"])
+    loaded, complaints = load("commerce.items", path)
+    assert (loaded.counts.accepted, complaints) == (1, [])
+    assert loaded.options.unknown_fields == {"without a name": 1}
+    row = Item.objects.get()
+    assert (row.key, row.title) == ("5", "[REC]")
+    assert row.attributes == {"code": "00123", "parent": "1234567890123456789", "size": "inf", "width": "1_000"}
+
+
+def test_names_that_are_numbers_and_times_in_texts_are_read(tmp_path):
+    items, done = tmp_path / "items.jsonl", tmp_path / "done.jsonl"
+    items.write_text(json.dumps({"item_id": 0, "title": "Mug"}))
+    rows = [{"user_id": 0, "item_id": 0, "timestamp": stamp} for stamp in ("1700000000", 1_700_000_060, "20240115")]
+    done.write_text("\n".join(map(json.dumps, rows)))
+    assert load("commerce.items", items)[0].counts.accepted == 1
+    assert load("commerce.interactions", done)[0].counts.accepted == 3
+    assert set(Interaction.objects.values_list("user_key", "item_key")) == {("0", "0")}
+    assert sorted(one.timestamp.year for one in Interaction.objects.all()) == [2023, 2023, 2024]
+    assert [interaction_row(row)[0] for row in rows] == ["0"] * 3
+    assert interaction_row(rows[2])[2] == datetime(2024, 1, 15, tzinfo=UTC).timestamp()
 
 
 def test_last_line_of_an_item_holds(tmp_path):

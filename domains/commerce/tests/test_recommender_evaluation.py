@@ -172,12 +172,18 @@ def test_a_file_is_evaluated_with_baselines_texts_and_bad_lines(tmp_path):
         for day, item in enumerate(["a", "b", "c"])
     ]
     write(data, [*lines, "{broken", {"user_id": "u", "item_id": "a", "timestamp": "someday"}])
-    write(items, [{"item_id": key, "title": key.upper() * 3} for key in "abcz"])
+    odd = [{"item_id": "o", "title": 1984}, {"item_id": "p", "title": "Mug", "attributes": ["red"]}, {"title": "x"}]
+    write(items, [*({"item_id": key, "title": key.upper() * 3} for key in "abcz"), *odd])
     report = evaluate_interactions(Request(data, cast(Any, Axes), against=(items,), has_baselines=True))
     assert report.n == 12
     assert report.metrics["hr@10"] == 1.0
     assert report.baselines["popularity"]["hr@10"] == 1.0
-    assert report.details["bad_lines"] == 2
+    assert report.details["bad_lines"] == 5
+    assert [one.reason for one in report.bad[2:]] == [
+        "of items.jsonl is not an item (ValueError: title must be a text)",
+        "of items.jsonl is not an item (ValueError: attributes must be an object)",
+        "of items.jsonl is not an item (KeyError: 'item_id')",
+    ]
     assert report.details["items"] == 4
 
 

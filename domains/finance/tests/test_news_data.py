@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from domains.finance.models import Alias, Article, Entity, LabelledText
 from domains.finance.public_data import decisions
 from domains.finance.sample.press import phrases
 from domains.finance.sample.stream import live, read_sample
-from domains.finance.tests.conftest import fake_encoder
+from domains.finance.tests.conftest import TOPICS, fake_encoder
 from domains.finance.training_data import (
     TRAINING_DATA,
     sample_pieces,
@@ -214,6 +215,19 @@ def test_a_head_is_measured_beside_its_rivals(tmp_path: Path) -> None:
     assert report.details["ece"]["after"] == pytest.approx(report.metrics["ece"], abs=1e-5)
     assert report.measure is not None
     assert report.measure(np.arange(60)) == {"release": report.metrics, **report.baselines}
+
+
+def test_records_of_a_class_that_the_head_does_not_know_count_as_wrong(tmp_path: Path) -> None:
+    records = [{"text": f"Acme {words[0]} {n}", "label": label} for label, words in TOPICS.items() for n in range(20)]
+    known, report = (
+        EVALUATIONS["finance.topics"].run(replace(request(tmp_path, given), has_baselines=False))
+        for given in (records, [*records, {"text": "odd", "label": "sport"}])
+    )
+    count = len(records)
+    assert (report.n, report.details["unknown_labels"]) == (count + 1, ["sport"])
+    assert report.metrics["accuracy"] == pytest.approx(known.metrics["accuracy"] * count / (count + 1))
+    assert report.details["classes"]["sport"]["records"] == 1 and "unknown_labels" not in known.details
+    assert report.details["confusion"] == known.details["confusion"]
 
 
 def test_a_label_that_the_head_does_not_know_is_named(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from suite.events.ingestion import ingest
 from suite.events.loading import Load
 from suite.formats import LoadOptions, Problem, Skipped
 from suite.releases.evaluation import EvaluationError, Request
+from suite.releases.snapshot import SnapshotError, Source, take
 
 
 def write(path: Path, *records: dict) -> Path:
@@ -142,6 +143,36 @@ def test_tasks_of_each_format() -> None:
     ]
     assert all(wrong == () for _, _, wrong in found[1].train)  # the others of a batch are wrong, and mined ones
     assert tasks({}) == []
+
+
+def test_what_people_wrote_is_masked_and_what_is_not_there_is_refused() -> None:
+    [task] = tasks({"support.intents": [{"text": f"mail a{n}@example.org now", "label": "mail"} for n in range(3)]})
+    assert not any("example.org" in text for text, _ in [*task.train, *task.validation])
+    pair = {"question_id": "1", "question": "call me: ann@example.org", "answer": "we will", "label": 1}
+    assert not any("example.org" in str(task.train) for task in tasks({"support.pairs": [pair]}))
+    for format, record, fault in (
+        ("support.intents", {"text": "hi", "label": None}, "label is required"),
+        ("support.pairs", {"question": "", "answer": "b", "label": 1}, "question is required"),
+        ("support.answers", {"answer_id": "a", "text": None}, "text is required"),
+    ):
+        with pytest.raises(ValueError, match=fault):
+            tasks({format: [record]})
+
+
+def test_questions_for_validation_go_with_the_answers_that_are_trained_on(tmp_path: Path) -> None:
+    def file(name: str, records: list[dict]) -> Source:
+        return Source(name, write(tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl", *records))
+
+    answers = [{"answer_id": str(n), "text": f"word{n} text"} for n in range(40)]
+    asked = [{"question_id": str(n), "text": f"about word{n}", "answer_ids": [str(n)]} for n in range(40)]
+    again = [{"question_id": str(n), "text": f"more of word{n}", "answer_ids": [str(n)]} for n in range(40)]
+    data = [file("support.questions", asked), file("support.answers", answers)]
+    halves = [file("support.questions", again[:20]), file("support.questions", again[20:])]
+    held = next(task for task in take(data, halves).tasks if task.kind == "pair").validation
+    assert {text[0] for text, _ in held} == {one["text"] for one in again}
+    intents = [file("support.intents", [{"text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])]
+    with pytest.raises(SnapshotError, match=r"support\.questions: no example for validation could be made"):
+        take(intents, halves)
 
 
 def test_what_was_decided_is_learned_beside_answers_at_random() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from suite.encoder.heads import PAIR, Head, HeadMissing, Pair, features_of
 from suite.encoder.model import Encoder
 from suite.formats import FormatError, Problem, read_records
 from suite.management.plain import PlainCommand
-from suite.releases import runtime
+from suite.releases import runtime, snapshot
 from suite.releases.selectors import NoSuchRelease
+from suite.releases.training_data import Labelling
 
 RECORDS_AT_ONCE = 1_024
 
@@ -24,7 +26,8 @@ RECORDS_AT_ONCE = 1_024
 class Command(PlainCommand):
     help = (
         "Print the probability of every class, a line a text. Exit status 2 where the release has no such head.\n"
-        "A head for pairs takes --text and --other, or the fields `text` and `other` of a record.\n\n"
+        "A head for pairs takes --text and --other, or the fields `text` and `other` of a record; one that judges a\n"
+        "name in a text --entity, or the field `entity`.\n\n"
         "Example:\n  manage.py classify sentiment --text 'Profit doubled' --json"
     )
 
@@ -33,6 +36,7 @@ class Command(PlainCommand):
         source = parser.add_mutually_exclusive_group(required=True)
         source.add_argument("--text", help="one text")
         source.add_argument("--data", type=Path, metavar="FILE", help="records with a field `text`: .jsonl or .csv")
+        parser.add_argument("--entity", default="", metavar="NAME", help="the name in the text that is judged")
         parser.add_argument("--other", default="", metavar="TEXT", help="the second text, for a head for pairs")
         parser.add_argument("--release", default="", metavar="ID|DIR", help="default: the active release")
         parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -46,7 +50,8 @@ class Command(PlainCommand):
         except (CheckpointError, NoSuchRelease) as error:
             raise CommandError(str(error)) from error
         if options["data"] is None:
-            self.answer(encoder, head, [(0, {"text": options["text"], "other": options["other"]})], options["json"])
+            record = {name: options[name] for name in ("text", "other", "entity")}
+            self.answer(encoder, head, [(0, record)], options["json"])
         else:
             self.answer_file(encoder, head, options["data"], options["json"])
 
@@ -75,8 +80,10 @@ class Command(PlainCommand):
 
     def answer(self, encoder: Encoder, head: Head, records: list[tuple[int, dict[str, Any]]], is_json: bool) -> None:
         """One line for each record: the likeliest class, and the probability of each."""
+        marks = head.spec.name in snapshot.labelling()
+        read = Labelling.read if marks else itemgetter("text")
         inputs: list[str | Pair] = [
-            (record["text"], record["other"]) if head.spec.kind == PAIR else record["text"] for _, record in records
+            (record["text"], record["other"]) if head.spec.kind == PAIR else read(record) for _, record in records
         ]
         probabilities = head.probabilities(features_of(encoder, head.spec, inputs))
         for (line, _), row in zip(records, probabilities, strict=True):

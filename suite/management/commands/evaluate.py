@@ -29,6 +29,7 @@ from suite.releases.measures import RELEASE, Measure, intervals
 from suite.releases.selectors import NoSuchRelease
 
 HEADING = "  95% of release"
+SHOWN_PROBLEMS = 20  # bad lines that are told one by one
 
 
 class Command(PlainCommand):
@@ -77,8 +78,10 @@ class Command(PlainCommand):
             if options["release"]:
                 encoder()  # one that is not there is said before anything is measured
             report = evaluation.run(request)
-            if bad := report.details.get("bad_lines"):
-                self.stderr.write(f"{bad:,} lines of {options['data']} were left out: they cannot be used")
+            for problem in report.bad[:SHOWN_PROBLEMS]:
+                self.stderr.write(f"line {problem.line}: {problem.reason}")
+            if report.bad:
+                self.stderr.write(f"{len(report.bad):,} bad lines were left out")
             if options["baselines"]:
                 report = beside_active(report, evaluation, request)
             answer = as_json(options["name"], report, encoder, time.monotonic() - started)

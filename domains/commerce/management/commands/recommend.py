@@ -17,7 +17,7 @@ from domains.commerce.models import Catalogue, Interaction
 from domains.commerce.selectors import NotFound, Past, Person
 from suite import jobs
 from suite.events.envelope import Rejected, parse_time
-from suite.formats import FormatError, Problem, read_records
+from suite.formats import FormatError, Problem, read_records, unix_or_text
 from suite.management.plain import PlainCommand
 
 
@@ -99,15 +99,16 @@ def read_past(path: Path) -> Past:
             raise FormatError(f"{path}: line {found.line} {found.reason}")
         number, record = found
         kind = record.get("kind") or "view"
-        if not isinstance(record.get("item_id"), str) or kind not in Interaction.Kind.values:
+        if not isinstance(record.get("item_id"), str | int) or kind not in Interaction.Kind.values:
             kinds = ", ".join(Interaction.Kind.values)
             raise FormatError(f"{path}: line {number} needs an item_id, and a kind of {kinds} where it has one")
         try:
-            at = parse_time(record["timestamp"], "timestamp").timestamp() if "timestamp" in record else time.time()
+            stamp = unix_or_text(record.get("timestamp"))
+            at = parse_time(stamp, "timestamp").timestamp() if "timestamp" in record else time.time()
             value = None if record.get("value") is None else float(record["value"])
         except (Rejected, TypeError, ValueError) as error:
             raise FormatError(f"{path}: line {number}: {error}") from None
-        rows.append((record["item_id"], kind, value, at))
+        rows.append((str(record["item_id"]), kind, value, at))
     if not rows:
         raise FormatError(f"{path} holds no interaction")
     return selectors.past_of(reversed(rows))
