@@ -10,7 +10,6 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from suite.encoder.training.config import LIMITS
 from suite.events import doorbell
 from suite.live.broadcast import broadcast
 from suite.releases import selectors
@@ -19,6 +18,7 @@ from suite.releases.models import Promotion, Release, Shadow, TrainingRun
 TOPIC = "suite.releases"
 TRAINING_LEASE = "suite.training"
 TEACHING_MINUTES = 40  # that a smaller release is taught for, where nothing else is said
+MOST_MINUTES = 100_000  # as the configuration of training has it
 
 
 class RequestRefused(Exception):
@@ -145,8 +145,8 @@ def request_compression(
     `feed_forward`, the width of that part of all but the last, are what is left; 0 keeps all. Raises `RequestRefused`
     where nothing would be smaller, or no time is left to teach."""
     refuse_sizes(teacher, layers, feed_forward, is_int8=is_int8)
-    if not 0 < minutes <= LIMITS["minutes"][1]:
-        raise RequestRefused(f"minutes must be above 0 and at most {LIMITS['minutes'][1]:,}, not {minutes:g}")
+    if not 0 < minutes <= MOST_MINUTES:
+        raise RequestRefused(f"minutes must be above 0 and at most {MOST_MINUTES:,}, not {minutes:g}")
     with transaction.atomic():
         run = TrainingRun.objects.create(
             teacher=teacher,
