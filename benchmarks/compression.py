@@ -38,7 +38,7 @@ RIVAL = "sentence-transformers"
 
 
 def run(
-    release: str = "", students: str = "4x384", teaching: float = TEACHING_MINUTES, data: str = "", config: str = "",
+    release: str = "", students: str = "4x768", teaching: float = TEACHING_MINUTES, data: str = "", config: str = "",
     output: str = "", only: str = "", movielens: str = "", rounds: int = 5, **fields: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """{"table": in Markdown, "rows": {name: {"metrics": {measure: primary metric}, "texts_a_second", "ratio" to the
@@ -100,7 +100,7 @@ def untaught(folder: Path, release: str, students: list[str]) -> dict[str, Path]
 
 
 def smaller(student: str) -> TrainingConfig:
-    """What "4x384" says."""
+    """What "4x768" says."""
     layers, _, width = student.partition("x")
     return replace(TEACHING, layers=int(layers), feed_forward=int(width or 0))
 

@@ -1,4 +1,4 @@
-"""Make a smaller release: `manage.py compress --layers 4 --feed-forward 384`."""
+"""Make a smaller release: `manage.py compress --layers 4 --feed-forward 768`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Command(PlainCommand):
         "Make a candidate with fewer or narrower layers than a release has, taught to give its vectors, or with\n"
         "weights in int8, or both; with heads and an evaluation of its own. `manage.py promote` can let it serve. A\n"
         "run that was killed goes on from its last checkpoint when any worker runs.\n\n"
-        "Example:\n  manage.py compress --layers 4 --feed-forward 384 --data finance.sentiment=headlines.jsonl"
+        "Example:\n  manage.py compress --layers 4 --feed-forward 768 --data finance.sentiment=headlines.jsonl"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -46,9 +46,9 @@ class CompressForm(BaseDialogForm):
         help_text="That are left, taught by this release to give its vectors. 0 keeps them all.",
     )  # fmt: skip
     feed_forward = forms.IntegerField(
-        initial=384, min_value=0, max_value=100_000, widget=UnfoldAdminIntegerFieldWidget,
+        initial=768, min_value=0, max_value=100_000, widget=UnfoldAdminIntegerFieldWidget,
         label="Width of the feed-forward part",
-        help_text="Of each layer but the last, 384 of 1,536 say: the strongest units are left and taught. 0 keeps all.",
+        help_text="Of each layer but the last, 768 of 1,536 say: the strongest units are left and taught. 0 keeps all.",
     )  # fmt: skip
     is_int8 = forms.BooleanField(
         required=False, label="Weights in int8", widget=UnfoldBooleanWidget, help_text="A quarter of the space."
