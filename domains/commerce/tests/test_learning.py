@@ -95,8 +95,12 @@ def test_command_prints_items_with_reasons_and_json_like_the_api(catalogue, caps
     call_command("recommend", session=session, json=True)
     answer = json.loads(capsys.readouterr().out)
     assert answer["items"][0]["item_id"] == "b"
-    session.write_text('{"item_id": 3}\n')
-    with pytest.raises(CommandError, match="line 1 needs an item_id"):
+    session = tmp_path / "clicks.csv"
+    session.write_text("item_id,timestamp\na,1700000000\n")
+    call_command("recommend", session=session, json=True)
+    assert json.loads(capsys.readouterr().out)["items"][0]["item_id"] == "b"
+    session.write_text("item_id,kind\n,view\n")
+    with pytest.raises(CommandError, match="line 2 needs an item_id"):
         call_command("recommend", session=session)
 
 
