@@ -244,7 +244,7 @@ TRAINING_DATA = TrainingData(
     },
     texts={
         "support.answers": Unlabelled(document_text, answer_records),
-        "support.questions": Unlabelled(lambda record: str(record["text"]), message_records),
+        "support.questions": Unlabelled(lambda record: mask(str(record["text"])), message_records),
     },
     labelling={
         "intent": Labelling("support.intents", not_labelled, "support.intent.labelled", "support.intent.withdrawn")

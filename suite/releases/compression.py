@@ -14,7 +14,7 @@ from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.loop import fine_tune
 from suite.encoder.training.progress import Report
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import text_task
+from suite.encoder.training.tasks import TextTask
 from suite.releases import runtime
 from suite.releases.building import HeadPlan, fit_heads, kept
 from suite.releases.calibration import calibrated
@@ -24,7 +24,15 @@ from suite.releases.snapshot import Snapshot
 from suite.releases.training import digest_of, head_plans
 
 TEACHING = TrainingConfig(
-    epochs=20, batch_size=48, max_tokens=64, learning_rate=8e-4, layer_decay=1, retention=50, evaluations=4, patience=0
+    epochs=20,
+    batch_size=48,
+    max_tokens=64,
+    learning_rate=8e-4,
+    layer_decay=1,
+    retention=50,
+    plain_texts=0.3,
+    evaluations=4,
+    patience=0,
 )
 SHAPE = "the last layer is whole"  # of a student: change it with the shape, so that no older state is gone on from
 OTHERS = "other texts"  # of heads whose examples are no task of the snapshot
@@ -85,7 +93,8 @@ def taught(
         for inputs, _ in plan.examples.train
         for text in ((inputs,) if isinstance(inputs, str) else inputs)
     ]  # fmt: skip
-    others = [text_task(OTHERS, texts)] if texts else []
-    say(f"Teaching {wanted} on {len(snapshot.tasks)} tasks, {len(texts):,} other texts")
+    others = [TextTask(OTHERS, texts)] if texts else []
+    count = len(texts) + len(snapshot.texts)
+    say(f"Teaching {wanted} on {len(snapshot.tasks)} tasks, {count:,} other texts")
     run = RunFolder(folder, digest_of([snapshot.digest, teacher.fingerprint, config.as_dict(), SHAPE]))
-    return fine_tune(teacher, [*snapshot.tasks, *others], config, run, report)[0]
+    return fine_tune(teacher, [*snapshot.tasks, *others], config, run, report, snapshot.texts)[0]

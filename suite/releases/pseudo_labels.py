@@ -11,16 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 from django.conf import settings
 
 from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
-from suite.marking import without_mark
 from suite.releases import runtime, selectors
 from suite.releases.building import fit_heads
-from suite.releases.snapshot import Snapshot, labelling
+from suite.releases.snapshot import Snapshot, labelling, plain, texts_in
 from suite.releases.training import head_plans
 from suite.releases.training_data import CLASSIFICATION, Labelling, TaskExamples, is_held_out
 
@@ -44,7 +42,7 @@ def with_pseudo_labels(taken: Snapshot, config: TrainingConfig, say: Say) -> Sna
             task, note = labelled(task, given[task.head], held, config, say)
             notes.append(f"{task.name}: {note}")
         tasks.append(task)
-    return Snapshot(tuple(tasks), tuple(notes))
+    return replace(taken, tasks=tuple(tasks), notes=tuple(notes))
 
 
 def labelled(
@@ -90,17 +88,3 @@ def scorer(task: TaskExamples, config: TrainingConfig, say: Say) -> Encoder | No
     encoder = Encoder.load(config.body or settings.ENCODER, threads=settings.ENCODER_THREADS)
     heads, _, _ = fit_heads(encoder, head_plans([task], has_other_heads=False), say)
     return encoder.with_heads(heads) if heads else None
-
-
-def texts_in(value: Any) -> Iterator[str]:
-    """Every text of examples, however deep."""
-    if isinstance(value, str):
-        yield value
-    else:
-        for part in value:
-            yield from texts_in(part)
-
-
-def plain(text: str) -> str:
-    """The same for texts that differ in mark, case and white space only."""
-    return " ".join(without_mark(text).casefold().split())

@@ -47,7 +47,7 @@ def carry_out_search(run: TrainingRun, config: TrainingConfig, snapshot: Snapsho
         book.say(f"Trial {trial.number} of {run.trials_wanted}: {settings_of(trial)}")
         with logged(log / folder(trial).name, book.say, both(book.report, judge)) as report:
             place = RunFolder(folder(trial), digest(snapshot, config, encoder))
-            return fine_tune(encoder, snapshot.tasks, config, place, report)[1]
+            return fine_tune(encoder, snapshot.tasks, config, place, report, snapshot.texts)[1]
 
     def note() -> None:
         book.note(trials=[asdict(trial) for trial in trials])

@@ -11,11 +11,13 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from suite.domain import Domain, DomainError, domains
 from suite.formats import FormatError, Problem, read_records
+from suite.marking import without_mark
 from suite.releases.training_data import (
     CLASSIFICATION,
     PAIR,
@@ -30,6 +32,7 @@ SHOWN_PROBLEMS = 5  # bad lines of a file that are told one by one
 CONTRADICTORY = 0.05  # share of the inputs that may bear two labels; they are left out, and more is an error
 LEAST_VALIDATION = 2
 MAX_REASON = 200  # characters
+MOST_TEXTS = 50_000  # rows of a format that are read for their texts alone
 SIDES = ("train", "validation", "pseudo_labelled")
 LENT = 5  # one in so many training examples, where the data has too few for validation
 
@@ -52,17 +55,20 @@ class Source:
 class Snapshot:
     tasks: tuple[TaskExamples, ...]
     notes: tuple[str, ...] = ()  # what was left out, and why
+    texts: tuple[str, ...] = ()  # that nobody labelled, whatever their application; none of a validation example
 
     @property
     def digest(self) -> str:
-        """16 hex digits over all examples."""
-        return hashlib.sha256(json.dumps([asdict(task) for task in self.tasks]).encode()).hexdigest()[:16]
+        """16 hex digits over all examples and texts."""
+        held = [*(asdict(task) for task in self.tasks), *self.texts]
+        return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:16]
 
     def write(self, path: Path) -> None:
         """Raises `OSError`, e.g. where the disk is full."""
         place = path.with_suffix(".new")
         with gzip.open(place, "wt", encoding="utf-8", compresslevel=1) as file:
-            json.dump({"tasks": [asdict(task) for task in self.tasks], "notes": self.notes}, file)
+            tasks = [asdict(task) for task in self.tasks]
+            json.dump({"tasks": tasks, "notes": self.notes, "texts": self.texts}, file)
         place.replace(path)
 
     @classmethod
@@ -73,7 +79,7 @@ class Snapshot:
         for task in stored["tasks"]:
             sides = {side: [tupled(example) for example in task.get(side, ())] for side in SIDES}
             tasks.append(TaskExamples(**(task | sides | {"labels": tuple(task["labels"])})))
-        return cls(tuple(tasks), tuple(stored["notes"]))
+        return cls(tuple(tasks), tuple(stored["notes"]), tuple(stored["texts"]))
 
 
 def tupled(value: Any) -> Any:
@@ -89,9 +95,14 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
     """
     notes: list[str] = []
     provided = providers()
+    alone = {name: given for name, given in text_formats().items() if name not in provided}  # articles, say
     records: dict[str, list[Record]] = {}
+    texts: list[str] = []
     for source in data:
-        records.setdefault(source.name, []).extend(usable(provided, source, notes.append))
+        if source.name in alone:
+            texts += readable(source.path, partial(text_of, alone[source.name]), notes.append)
+        else:
+            records.setdefault(source.name, []).extend(usable(provided, source, notes.append))
     if with_rows or not data:
         for name, (_, given) in provided.items():
             records.setdefault(name, []).extend(given.rows[name]())
@@ -116,7 +127,10 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
         raise SnapshotError(f"{', '.join(sorted(asked))}: no example could be made of the records")
     if not kept:
         raise SnapshotError("there is nothing to learn from: too few rows yet, and no --data")
-    return Snapshot(tuple(kept), tuple(notes))
+    texts += texts_without_labels(records, with_rows=with_rows or not data)
+    held_texts = {"", *(plain(text) for task in kept for text in texts_in(task.validation))}
+    different = tuple(text for text in dict.fromkeys(texts) if plain(text) not in held_texts)
+    return Snapshot(tuple(kept), tuple(notes), different)
 
 
 def tasks_apart(
@@ -158,7 +172,7 @@ def usable(
 ) -> Iterator[Record]:
     """The records of a file that an example can be made of; the others are told with their line and reason."""
     if source.name not in provided:
-        known = ", ".join(sorted(provided)) or "none"
+        known = ", ".join(sorted({*provided, *text_formats()})) or "none"
         raise SnapshotError(f"{source.name}: nothing learns from this format; there are: {known}")
     given = provided[source.name][1]
     yield from readable(source.path, lambda line, record: problem_of(given, source.name, line, record) or record, tell)
@@ -226,7 +240,7 @@ def with_rare(task: TaskExamples) -> TaskExamples:
 def unlabelled(data: Sequence[Source], *, with_rows: bool, tell: Callable[[str], None]) -> Iterator[str]:
     """The texts of files, and of the domains' own rows where there are no files or `with_rows`, for pretraining.
     Raises `SnapshotError`."""
-    formats = {name: given for _, one in providers().values() for name, given in one.texts.items()}
+    formats = text_formats()
     for source in data:
         if source.name not in formats:
             known = ", ".join(sorted(formats)) or "none"
@@ -236,6 +250,34 @@ def unlabelled(data: Sequence[Source], *, with_rows: bool, tell: Callable[[str],
     if with_rows or not data:
         for given in formats.values():
             yield from (given.text(record) for record in given.rows())
+
+
+def text_formats() -> dict[str, Unlabelled]:
+    """What pretraining reads, by format."""
+    return {name: given for _, one in providers().values() for name, given in one.texts.items()}
+
+
+def texts_without_labels(records: Mapping[str, Sequence[Record]], *, with_rows: bool) -> Iterator[str]:
+    """The texts of these records and, with `with_rows`, of the domains' rows, in all formats that pretraining reads."""
+    for name, given in text_formats().items():
+        found = (text_of(given, 0, record) for record in records.get(name, ()))
+        yield from (text for text in found if isinstance(text, str))
+        if with_rows:
+            yield from (given.text(record) for record in islice(given.rows(), MOST_TEXTS))
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text of examples, however deep."""
+    if isinstance(value, str):
+        yield value
+    else:
+        for part in value:
+            yield from texts_in(part)
+
+
+def plain(text: str) -> str:
+    """The same for texts that differ in mark, case and white space only."""
+    return " ".join(without_mark(text).casefold().split())
 
 
 def text_of(given: Unlabelled, line: int, record: Record) -> str | Problem:

@@ -55,7 +55,7 @@ def train(
         count = sum(len(task.train) for task in snapshot.tasks)
         say(f"Tuning the body on {count:,} examples of {len(snapshot.tasks)} tasks")
         run = RunFolder(folder, digest(snapshot, config, encoder))
-        encoder, _ = fine_tune(encoder, snapshot.tasks, config, run, report)
+        encoder, _ = fine_tune(encoder, snapshot.tasks, config, run, report, snapshot.texts)
     heads, metrics, problems = fit_heads(encoder, plans, say)
     if missing := {task.head for task in snapshot.tasks if task.head} - heads.keys():
         reasons = [problem for problem in problems if any(f"head {name}:" in problem for name in missing)]

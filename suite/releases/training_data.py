@@ -80,7 +80,8 @@ class Labelling:
 class TrainingData:
     """`tasks({format: records})` makes the domain's tasks of those of its formats that are there; it splits them.
 
-    `rows` says how the domain's own rows are read in each format. `texts` are the formats that pretraining reads.
+    `rows` says how the domain's own rows are read in each format. `texts` are the formats that pretraining reads, and
+    whose texts training holds where they were.
     `labelling` says for which heads people label texts that nobody labelled, {head: Labelling}.
     """
 

@@ -9,7 +9,7 @@ from suite.encoder.training.config import ConfigError
 from suite.encoder.training.pretraining import DEFAULT, NAME, Pretraining, pretrain
 from suite.encoder.training.progress import Progress
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import TrainingError, text_task
+from suite.encoder.training.tasks import TextTask, TrainingError
 
 COLOURS = {"tent": "green", "lamp": "yellow", "stove": "black", "rope": "white", "boot": "brown", "knife": "silver"}
 TEXTS = [f"the {thing} number {number} is {colour}" for number in range(60) for thing, colour in COLOURS.items()]
@@ -31,7 +31,7 @@ def test_a_body_learns_to_guess_what_is_masked(tiny, tmp_path):
 
 
 def test_words_alone_are_masked_and_what_is_to_be_guessed_is_what_stood_there(tiny, tmp_path):
-    run = Pretraining(tiny, [text_task(NAME, TEXTS)], QUICK, RunFolder(tmp_path, "d"))
+    run = Pretraining(tiny, [TextTask(NAME, TEXTS)], QUICK, RunFolder(tmp_path, "d"))
     texts = [one.texts[0] for one in run.tasks[0].train]
     special = {tiny.tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]", "[PAD]")}
     chosen_count = word_count = masks = 0

@@ -20,7 +20,7 @@ from suite.encoder.training.loop import fine_tune
 from suite.encoder.training.pretraining import pretrain
 from suite.encoder.training.progress import Progress
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import TrainingError, text_task
+from suite.encoder.training.tasks import TextTask, TrainingError
 
 TEACHING = TrainingConfig(layers=2, epochs=8, minutes=0, learning_rate=3e-3, layer_decay=1, retention=50, evaluations=1)
 
@@ -40,7 +40,7 @@ def cosine(one: Encoder, other: Encoder, texts: list[str]) -> float:
 
 
 def test_fewer_layers_learn_the_vectors_of_all(teacher, tmp_path):
-    lesson = text_task("texts", sample_texts(teacher.tokenizer, 300))
+    lesson = TextTask("texts", sample_texts(teacher.tokenizer, 300))
     unseen = sample_texts(teacher.tokenizer, 50, seed=1)
     settings = teacher.config_with(num_hidden_layers=2)
     untaught = teacher.with_body(body_of(teacher, TEACHING), settings, pooling_of(teacher, TEACHING))
@@ -69,7 +69,7 @@ def test_narrower_feed_forward_parts_keep_their_strongest_units_the_last_all_and
         torch.testing.assert_close(own.output.dense.weight, down[:, kept])
     unseen = sample_texts(teacher.tokenizer, 50, seed=1)
     untaught = teacher.with_body(student, teacher.config_with(intermediate_size=24), pooling_of(teacher, config))
-    lesson = text_task("texts", sample_texts(teacher.tokenizer, 300))
+    lesson = TextTask("texts", sample_texts(teacher.tokenizer, 300))
     taught, _ = fine_tune(teacher, [lesson], config, RunFolder(tmp_path / "run", "d"), silent)
     assert cosine(taught, teacher, unseen) > cosine(untaught, teacher, unseen)
     for name, made in (("narrow", taught), ("int8", taught.in_int8())):
@@ -96,7 +96,7 @@ def test_a_student_stays_near_its_teacher_on_every_kind_of_task(teacher, tmp_pat
 
 def test_a_killed_lesson_goes_on(teacher, tmp_path):
     config = replace(TEACHING, dropout=0.1, checkpoint_seconds=0.0)
-    lesson = [text_task("texts", sample_texts(teacher.tokenizer, 64))]
+    lesson = [TextTask("texts", sample_texts(teacher.tokenizer, 64))]
     whole, _ = fine_tune(teacher, lesson, config, RunFolder(tmp_path / "whole", "d"), silent)
     folder, seen = RunFolder(tmp_path / "run", "d"), []
 
@@ -118,14 +118,14 @@ def test_the_first_and_the_last_layer_are_kept_and_the_teacher_is_not_touched(te
     student: Any = body_of(teacher, TEACHING)
     for own, place in zip(student.encoder.layer, (0, 3), strict=True):
         torch.testing.assert_close(own.state_dict(), teacher.model.encoder.layer[place].state_dict())
-    lesson = text_task("texts", ["a tent", "a boat"])
+    lesson = TextTask("texts", ["a tent", "a boat"])
     fine_tune(teacher, [lesson], replace(TEACHING, layers=1, epochs=1), RunFolder(tmp_path, "d"), silent)
     torch.testing.assert_close(teacher.model.state_dict(), before)
 
 
 def test_a_student_teaches_a_smaller_one_but_cannot_guess_masked_tokens(teacher, tmp_path):
     texts = sample_texts(teacher.tokenizer, 64)
-    lesson = [text_task("texts", texts)]
+    lesson = [TextTask("texts", texts)]
     first, _ = fine_tune(teacher, lesson, replace(TEACHING, layers=3, epochs=1), RunFolder(tmp_path / "3", "d"), silent)
     second, _ = fine_tune(first, lesson, TEACHING, RunFolder(tmp_path / "2", "d"), silent)
     assert (second.settings["num_hidden_layers"], second.pooling.mode) == (2, "funnel")

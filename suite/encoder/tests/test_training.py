@@ -23,8 +23,18 @@ from suite.encoder.training.mining import with_hard_negatives
 from suite.encoder.training.progress import Progress
 from suite.encoder.training.replicas import Replicas, together
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import Example, Plan, Task, Texts, TrainingError, read_tasks, with_right
+from suite.encoder.training.tasks import (
+    Example,
+    Plan,
+    Task,
+    Texts,
+    TrainingError,
+    plain_texts,
+    read_tasks,
+    with_right,
+)
 from suite.encoder.training.validation import measure, reciprocal_rank
+from suite.marking import mark_entity
 
 LABELS = ("bad", "fine", "good")
 THINGS = ["tent", "lamp", "stove", "rope", "boot", "knife", "map", "compass", "flask", "torch", "blanket", "saw"]
@@ -439,6 +449,32 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_a_reason(tiny, tmp_path, 
     monkeypatch.setattr(loop, "loss_of", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(TrainingError, match=r"loss of shop\.moods is not a number any more; use a lower learning_rate"):
         fine_tune(tiny, [mood_task()], QUICK, RunFolder(tmp_path, "d"), silent)
+
+
+def test_plain_texts_hold_texts_that_are_not_classified_where_they_were(tiny, tmp_path):
+    """A text that something stands before is learned; as it stands it stays, though nothing else holds it."""
+    task = replace(mood_task(), prefix="classify: ")
+    texts = [text for text, _ in task.validation]
+    found = {}
+    for share in (0.0, 0.4):
+        config = replace(QUICK, epochs=24, plain_texts=share)
+        tuned, progress = fine_tune(tiny, [task], config, RunFolder(tmp_path / str(share), "d"), silent)
+        assert progress.evaluations[-1]["metrics"].keys() == {"shop.moods"}
+        assert progress.evaluations[-1]["mean"] > 0.9
+        found[share] = float(np.einsum("nd,nd->n", tuned.embed(texts), tiny.embed(texts)).mean())
+    assert found[0.4] > found[0.0] + 0.02
+
+
+def test_plain_texts_come_without_marks_and_beside_the_rounds_of_the_others(tiny):
+    task = replace(mood_task(), prefix="classify: ", train=[(mark_entity("a pen of Acme", "Acme"), "good")] * 640)
+    [plain] = plain_texts([replace(task, pseudo_labelled=[("a rod", "bad")]), pair_task()])
+    assert plain.train == ["a pen of Acme", "a rod"]
+    assert plain_texts([pair_task()]) == []
+    texts = Texts(tiny.tokenizer, 16)
+    tasks = read_tasks([task, plain], texts)
+    drawn = Plan(tasks, texts, replace(QUICK, epochs=6, batch_size=2, plain_texts=0.25)).tasks
+    assert drawn.count(0) == pytest.approx(6 * 640 / 2, rel=0.05)
+    assert drawn.count(1) / len(drawn) == pytest.approx(0.25, abs=0.02)
 
 
 def test_a_task_that_the_body_unlearns_only_holds_its_texts_where_they_were(tiny, tmp_path):

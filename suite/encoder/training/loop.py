@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from suite.encoder.training.mining import with_hard_negatives
 from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.replicas import Replicas, number_of, together
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import Example, Given, Plan, Task, Texts, TrainingError, read_tasks
+from suite.encoder.training.tasks import Example, Given, Plan, Texts, TrainingError, plain_texts, read_tasks
 from suite.encoder.training.validation import measure
 
 PASS_TOKENS = 4_096  # padded tokens of one pass through the body; a batch with more takes several
@@ -43,11 +43,14 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 
 def fine_tune(
-    encoder: Encoder, given: Iterable[Given], config: TrainingConfig, folder: RunFolder, report: Report
-) -> tuple[Encoder, Progress]:
-    """A tuned copy of the encoder, without heads; the one that was given stays as it is. Goes on from the folder's
-    state where there is one. Raises `TrainingError`, and what `report` raises."""
-    return carried_out(Run, encoder, list(given), config, folder, report)
+    encoder: Encoder, given: Iterable[Given], config: TrainingConfig, folder: RunFolder, report: Report,
+    texts: Iterable[str] = (),
+) -> tuple[Encoder, Progress]:  # fmt: skip
+    """A tuned copy of the encoder, without heads; the one that was given stays as it is. `texts` are held where they
+    were, too. Goes on from the folder's state where there is one. Raises `TrainingError`, and what `report` raises."""
+    given = list(given)
+    others = plain_texts(given, texts) if config.retention and config.plain_texts else []
+    return carried_out(Run, encoder, [*given, *others], config, folder, report)
 
 
 def carried_out(
@@ -127,10 +130,10 @@ class Run:
         """What is trained along with the body and thrown away afterwards."""
         return Heads(self.tasks, self.encoder.dimensions, self.config.scale, self.config.item_residual > 0)
 
-    def held_tasks(self) -> dict[int, Task]:
-        """The tasks, by number, whose texts' vectors stay near what they were."""
+    def held_tasks(self) -> set[int]:
+        """The numbers of the tasks whose texts' vectors stay near what they were."""
         is_held = self.config.retention > 0
-        return {number: task for number, task in enumerate(self.tasks)
+        return {number for number, task in enumerate(self.tasks)
                 if is_held and (self.config.is_student or task.kind != CLASSIFICATION)}  # fmt: skip
 
     @contextmanager
@@ -280,10 +283,13 @@ class Run:
 
     def embed_as_it_came(self, texts: Sequence[int]) -> torch.Tensor:
         """Unit vectors of texts by number as the body was before training, all its layers, float32 (n, d)."""
-        ids = [self.texts.ids[text] for text in texts]
-        encoder = self.encoder.quickest(ids[:: len(ids) // SAMPLE + 1]) if self.is_narrow else self.encoder
-        vectors = encoder.embed(ids)
+        vectors = self.as_it_came.embed([self.texts.ids[text] for text in texts])
         return torch.from_numpy(vectors).to(self.device)
+
+    @cached_property
+    def as_it_came(self) -> Encoder:
+        ids = self.texts.ids
+        return self.encoder.quickest(ids[:: len(ids) // SAMPLE + 1]) if self.is_narrow else self.encoder
 
     # Looking and keeping -------------------------------------------------------------------------------------------
     def measured(self) -> dict[str, float]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch.nn import functional as F
 
 from suite.encoder.heads import CLASSIFICATION, PAIR
 from suite.encoder.training.config import TrainingConfig
-from suite.encoder.training.tasks import CONTRASTIVE, NEXT_ITEM, Example, Task
+from suite.encoder.training.tasks import CONTRASTIVE, NEXT_ITEM, TEXT, Example, Task
 
 Row = Callable[[int], int]  # the row of a text in the batch's vectors
 
@@ -69,15 +69,16 @@ class Retained:
     near those vectors. After Li & Hoiem, Learning without Forgetting, 2016.
     """
 
-    def __init__(self, tasks: Mapping[int, Task], embed: Callable[[Sequence[int]], torch.Tensor]) -> None:
+    def __init__(self, tasks: Collection[int], embed: Callable[[Sequence[int]], torch.Tensor]) -> None:
         self.tasks = tasks
-        texts = list(dict.fromkeys(text for task in tasks.values() for one in task.train for text in one.texts))
-        self.rows = {text: row for row, text in enumerate(texts)}
-        self.vectors = embed(texts).half() if texts else torch.empty(0)  # (t, d)
+        self.embed = embed  # as the body was: texts by number -> (n, d)
+        self.vectors: dict[int, torch.Tensor] = {}  # (d,) float16 of each text that came up
 
     def distance(self, texts: Sequence[int], vectors: torch.Tensor) -> torch.Tensor:
         """The mean of 1 - cosine between the vectors of texts, (t, d), and what they were."""
-        before = self.vectors[[self.rows[text] for text in texts]].to(vectors.dtype)
+        if unknown := [text for text in texts if text not in self.vectors]:
+            self.vectors |= zip(unknown, self.embed(unknown).half(), strict=True)
+        before = torch.stack([self.vectors[text] for text in texts]).to(vectors.dtype)
         return (1 - (before * vectors).sum(dim=1)).mean()
 
 
@@ -85,7 +86,9 @@ def loss_of(
     number: int, task: Task, batch: Sequence[Example], vectors: torch.Tensor, row: Row, heads: Heads,
     config: TrainingConfig,
 ) -> torch.Tensor:  # fmt: skip
-    """The mean loss of a batch of one task; `vectors` are those of its texts, (t, d)."""
+    """The mean loss of a batch of one task; `vectors` are those of its texts, (t, d). Texts alone have none."""
+    if task.kind == TEXT:
+        return vectors.new_zeros(())
     if task.kind == CLASSIFICATION:
         logits = heads.logits(number, vectors[[row(one.texts[0]) for one in batch]])
         labels = torch.tensor([one.label for one in batch], device=vectors.device)

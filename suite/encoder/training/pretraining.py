@@ -18,7 +18,7 @@ from suite.encoder.training.config import ConfigError, TrainingConfig
 from suite.encoder.training.loop import PASS_TOKENS, Run, carried_out
 from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import TrainingError, text_task
+from suite.encoder.training.tasks import TextTask, TrainingError
 from suite.encoder.training.validation import sampled
 
 NAME = "masked tokens"  # the task's name, on pages and in logs; its metric is the share of them that is guessed
@@ -47,7 +47,7 @@ def pretrain(
                              if name not in USED and value != getattr(DEFAULT, name)):  # fmt: skip
         raise ConfigError(f"{', '.join(meaningless)} has no meaning in pretraining; the fields are {', '.join(USED)}")
     read = [text for place, text in enumerate(different) if place % VALIDATION]
-    task = text_task(NAME, read, different[::VALIDATION])
+    task = TextTask(NAME, read, different[::VALIDATION])
     return carried_out(Pretraining, encoder, [task], replace(config, hard_negatives=0, retention=0), folder, report)
 
 

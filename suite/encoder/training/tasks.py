@@ -13,8 +13,10 @@ from tokenizers import Tokenizer
 from suite.encoder.heads import CLASSIFICATION, PAIR, PSEUDO_WEIGHT
 from suite.encoder.model import clean
 from suite.encoder.training.config import TrainingConfig
+from suite.marking import without_mark
 
-CONTRASTIVE, NEXT_ITEM = "contrastive", "next-item"
+CONTRASTIVE, NEXT_ITEM, TEXT = "contrastive", "next-item", "text"
+PLAIN = "plain texts"  # name of the task of texts that are classified, as they stand
 RECENT = 3  # newest items that stand for a history
 NEIGHBOURHOOD = 50  # batches whose examples are sorted by length together
 
@@ -44,19 +46,24 @@ class Given(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TextTask:
-    """Texts in the shape of a task; the label says nothing."""
+    """Texts that nothing is said of: their vectors are held, or their tokens guessed."""
 
     name: str
-    train: Sequence[tuple[str, str]]
-    validation: Sequence[tuple[str, str]]
-    kind: str = CLASSIFICATION
+    train: Sequence[str]
+    validation: Sequence[str] = ()
+    kind: str = TEXT
     prefix: str = ""
-    labels: tuple[str, ...] = ("",)
+    labels: tuple[str, ...] = ()
     pseudo_labelled: tuple[()] = ()
 
 
-def text_task(name: str, train: Iterable[str], validation: Iterable[str] = ()) -> TextTask:
-    return TextTask(name, [(text, "") for text in train], [(text, "") for text in validation])
+def plain_texts(given: Iterable[Given], others: Iterable[str] = ()) -> list[TextTask]:
+    """A task of other texts and of those that something stands before, as they stand without it and without marks:
+    texts of all kinds, by which what is compared can be held where it was. None where there is no such text."""
+    texts = dict.fromkeys(
+        without_mark(raw[0]) for one in given if one.prefix for raw in (*one.train, *one.pseudo_labelled)
+    ) | dict.fromkeys(others)
+    return [TextTask(PLAIN, list(texts))] if texts else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ class Example:
     pair            [text, other]
     contrastive     [anchor, positive, *negatives]
     next-item       [target, *history], history newest first
+    text            [text]
     """
 
     texts: tuple[int, ...]
@@ -118,7 +126,7 @@ def read_tasks(given: Iterable[Given], texts: Texts) -> list[Task]:
         if one.kind == CONTRASTIVE:
             train, validation = with_right(train), with_right(validation)
         if train:
-            name = one.name if one.kind in {CLASSIFICATION, PAIR} else f"{one.name} {one.kind}"
+            name = f"{one.name} {one.kind}" if one.kind in {CONTRASTIVE, NEXT_ITEM} else one.name
             tasks.append(Task(name, one.kind, len(one.labels), train, validation))
     if not tasks:
         raise TrainingError("there is nothing to train on")
@@ -135,6 +143,8 @@ def with_right(examples: Sequence[Example]) -> list[Example]:
 
 
 def example(given: Given, raw: Any, texts: Texts) -> Example:
+    if given.kind == TEXT:
+        return Example((texts.number(given.prefix + raw),))
     if given.kind == CLASSIFICATION:
         return Example((texts.number(given.prefix + raw[0]),), given.labels.index(raw[1]))
     if given.kind == PAIR:
@@ -149,21 +159,24 @@ def example(given: Given, raw: Any, texts: Texts) -> Example:
 class Plan:
     """The batches of a run in order: `plan[n]` is (the task's number, positions of its training examples).
 
-    Tasks are drawn in proportion to n ** (1 / temperature) of their n examples, times their weight. Each goes
-    through its examples in turn, in an order of its own for every round, texts of about the same length together.
+    Tasks are drawn in proportion to n ** (1 / temperature) of their n examples, times their weight; plain texts are the
+    share that the configuration says. Each goes through its examples in turn, in an order of its own for every round,
+    texts of about the same length together.
     """
 
     def __init__(self, tasks: Sequence[Task], texts: Texts, config: TrainingConfig) -> None:
         self.config = config
         self.lengths = [[max(texts.lengths(one.texts)) for one in task.train] for task in tasks]
-        counts = np.array([len(task.train) for task in tasks], dtype=float)
-        names = [task.name for task in tasks]
+        counts = np.array([len(task.train) if task.name != PLAIN else 0 for task in tasks], dtype=float)
+        names = [task.name for task in tasks if task.name != PLAIN]
         if unknown := [name for name in config.task_weights if name not in names]:
             raise TrainingError(f"task_weights: there is no task {unknown[0]!r}; the tasks are {', '.join(names)}")
-        weights = np.array([config.task_weights.get(name, 1.0) for name in names])
+        weights = np.array([config.task_weights.get(task.name, 1.0) for task in tasks])
         shares = weights * counts ** (1 / config.task_temperature)
-        total = max(len(tasks), round(config.epochs * counts.sum() / config.batch_size))
-        drawn = np.random.default_rng(config.seed).choice(len(tasks), size=total, p=shares / shares.sum())
+        beside = config.plain_texts if len(names) < len(tasks) else 0.0  # they come beside the rounds of the others
+        shares = np.where(counts > 0, (1 - beside) * shares / shares.sum(), beside)
+        total = max(len(tasks), round(config.epochs * counts.sum() / (1 - beside) / config.batch_size))
+        drawn = np.random.default_rng(config.seed).choice(len(tasks), size=total, p=shares)
         self.tasks = drawn.tolist()
         self.turns = turns(self.tasks)
         self.rounds: dict[int, tuple[int, list[np.ndarray]]] = {}  # the newest of each task

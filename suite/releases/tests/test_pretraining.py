@@ -60,6 +60,22 @@ def test_the_applications_own_texts_are_read(stories, config, tmp_path):
     assert checkpoint.is_checkpoint(tmp_path / "out")
 
 
+def test_training_holds_the_texts_that_nobody_labelled_but_none_that_stands_for_validation(stories, shop, tmp_path):
+    shop["shop.moods"] += records(60)
+    stories += [{"text": "A story"}, *records(60), {"text": "A story"}, {"text": " "}]
+    taken = snapshot.take([])
+    (task,) = taken.tasks
+    held = {text for text, _ in task.validation}
+    assert len(held) > 5
+    assert set(taken.texts) == {"A story", *(record["text"] for record in records(60))} - held
+    assert len(taken.texts) == len(set(taken.texts))
+    moods = snapshot.Source("shop.moods", write(tmp_path / "moods.jsonl", records(60)))
+    told = snapshot.Source("shop.stories", write(tmp_path / "stories.jsonl", [{"text": "Another"}, {"title": "x"}]))
+    apart = snapshot.take([moods, told])
+    assert (apart.tasks, apart.texts) == (taken.tasks, ("Another",))
+    assert any("stories.jsonl line 2" in note for note in apart.notes)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -248,11 +248,12 @@ def test_a_snapshot_is_read_as_it_was_written(shop, tmp_path):
     pairs = TaskExamples("a.b", "pair", "fits", ("no", "yes"), [(("a", "b"), "yes")], [(("c", "d"), "no")])
     pairs = replace(pairs, pseudo_labelled=[(("e", "f"), "no")])
     triples = TaskExamples("a.c", "contrastive", train=[("a", "b", ("c",))], validation=[("d", "e", ())])
-    taken = snapshot.Snapshot((*taken.tasks, pairs, triples), ("a note",))
+    taken = snapshot.Snapshot((*taken.tasks, pairs, triples), ("a note",), ("a text",))
     taken.write(tmp_path / "snapshot.json.gz")
     again = snapshot.Snapshot.read(tmp_path / "snapshot.json.gz")
     assert again == snapshot.Snapshot(
         tuple(replace(task, **{side: list(getattr(task, side)) for side in snapshot.SIDES}) for task in taken.tasks),  # type: ignore[arg-type]
         taken.notes,
+        taken.texts,
     )
-    assert again.digest == taken.digest
+    assert again.digest == taken.digest != replace(taken, texts=()).digest
