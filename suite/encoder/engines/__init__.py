@@ -20,6 +20,7 @@ import torch
 
 from suite.encoder.engines import body
 from suite.encoder.engines.packed import BFLOAT16, FLOAT32, INT8, PackedEngine, has_vnni
+from suite.encoder.engines.smoothing import smoothed
 
 REFERENCE, EXACT, NARROW = "reference", "torch-fp32", "torch-bf16"
 PACKAGES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}  # that a runtime of another make needs
@@ -78,6 +79,8 @@ def build(
         from suite.encoder.engines.openvino import OpenVINOEngine
 
         return OpenVINOEngine(read, pooling, precision, threads)
+    if precision == INT8:  # OpenVINO's has scales for groups of channels, so it is near without
+        read = smoothed(read, pooling)
     if runtime == "onnx":
         from suite.encoder.engines.onnx import ONNXEngine
 

@@ -22,12 +22,18 @@ class MissingWeights(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Linear:
+    """x -> (x * by) @ weight.T + bias."""
+
     weight: torch.Tensor  # (out, in)
     bias: torch.Tensor  # (out,)
+    by: torch.Tensor | None = None  # (in,), see smoothing.py; None: nothing
 
     def divided(self, first: int) -> tuple[Linear, Linear]:
         """Two products that give its first outputs, and the others."""
-        return Linear(self.weight[:first], self.bias[:first]), Linear(self.weight[first:], self.bias[first:])
+        return (
+            Linear(self.weight[:first], self.bias[:first], self.by),
+            Linear(self.weight[first:], self.bias[first:], self.by),
+        )
 
 
 @dataclass(frozen=True, slots=True)

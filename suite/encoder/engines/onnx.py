@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from suite.encoder.checkpoint import CLS, MEAN
-from suite.encoder.engines.body import Body, Layer
+from suite.encoder.engines.body import Body, Layer, Linear
 from suite.encoder.engines.packed import INT8, has_vnni
 from suite.encoder.engines.padded import pad
 
@@ -87,20 +87,26 @@ class Graph:
             if number < len(body.layers) or self.pooling == MEAN:
                 asking = states
                 mixed = self.add(
-                    "Attention", states, self.tensor(layer.qkv.weight.T), self.tensor(layer.qkv.bias), "is_token",
-                    domain=CONTRIBUTED, num_heads=body.heads,
+                    "Attention", self.scaled(states, layer.qkv), self.tensor(layer.qkv.weight.T),
+                    self.tensor(layer.qkv.bias), "is_token", domain=CONTRIBUTED, num_heads=body.heads,
                 )  # fmt: skip
             else:  # one state of each text is all that is wanted of the last layer
                 asking = self.add("Unsqueeze", self.first(states) if self.pooling == CLS else self.mean(states),
                                   self.whole([1]))  # (b, 1, d)  # fmt: skip
                 mixed = self.asked(asking, states, layer)
-            mixed = self.add("MatMul", mixed, self.tensor(mix.weight.T))
-            states = self.residual(mixed, asking, layer.attention_norm, mix.bias)
-            inner = self.add("MatMul", states, self.tensor(up.weight.T))
+            states = self.residual(self.multiply(mixed, mix), asking, layer.attention_norm, mix.bias)
+            inner = self.multiply(states, up)
             gelu = "BiasGelu" if body.approximation == "none" else "FastGelu"
             inner = self.add(gelu, inner, self.tensor(up.bias), domain=CONTRIBUTED)
-            states = self.residual(self.add("MatMul", inner, self.tensor(down.weight.T)), states, layer.norm, down.bias)
+            states = self.residual(self.multiply(inner, down), states, layer.norm, down.bias)
         return states
+
+    def multiply(self, states: str, linear: Linear) -> str:
+        """The product without its bias."""
+        return self.add("MatMul", self.scaled(states, linear), self.tensor(linear.weight.T))
+
+    def scaled(self, states: str, linear: Linear) -> str:
+        return states if linear.by is None else self.add("Mul", states, self.tensor(linear.by))
 
     def residual(self, new: str, states: str, norm: Any, bias: torch.Tensor) -> str:
         parts = (self.tensor(norm.weight), self.tensor(norm.bias), self.tensor(bias))
@@ -122,7 +128,7 @@ class Graph:
         """What attention gives to the one state of each text that asks, (b, 1, d)."""
         query, answers = layer.qkv.divided(self.body.dimensions)
         parts = [(asking, query), *((states, one) for one in answers.divided(self.body.dimensions))]
-        given = [self.add("MatMul", which, self.tensor(linear.weight.T)) for which, linear in parts]
+        given = [self.multiply(which, linear) for which, linear in parts]
         return self.add("MultiHeadAttention", *given, self.tensor(layer.qkv.bias), "is_token",
                         domain=CONTRIBUTED, num_heads=self.body.heads)  # fmt: skip
 

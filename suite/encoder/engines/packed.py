@@ -20,6 +20,7 @@ from suite.encoder.engines.body import Body, Layer, Linear, Norm
 FLOAT32, BFLOAT16, INT8 = "fp32", "bf16", "int8"
 FEW_TOKENS, FINE, COARSE = 256, 16, 64  # up to so many tokens, and the steps in which a batch grows below and above it
 LEAST = 0.17  # how far GELU falls below 0, nearly
+STEPS, TINY = 255, 1e-8  # of 8 bits; the least scale
 Multiply = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -175,9 +176,8 @@ class PackedLayer:
         else:
             self.qkv = multiply(layer.qkv)
         self.mix = multiply(layer.mix)
-        self.up, self.down = multiply(layer.up, gelu=True), multiply(layer.down)
-        if precision == INT8:
-            self.down = row_by_row(self.down, layer.down.bias)
+        self.up = multiply(layer.up, gelu=True)
+        self.down = row_by_row(layer.down) if precision == INT8 else multiply(layer.down)
         self.attention_norm = moved(layer.attention_norm, device, dtype)
         self.norm = moved(layer.norm, device, dtype)
 
@@ -187,25 +187,19 @@ def moved(norm: Norm, device: torch.device, dtype: torch.dtype) -> Norm:
 
 
 def multiplication(linear: Linear, approximation: str | None, precision: str, device: torch.device) -> Multiply:
-    """x -> x @ weight.T + bias, with GELU after it where an `approximation` of it is named."""
+    """x -> (x * by) @ weight.T + bias, with GELU after it where an `approximation` of it is named."""
+    multiply, by = product(linear, approximation, precision, device), linear.by
+    return multiply if by is None else lambda x: multiply(x * by)
+
+
+def product(linear: Linear, approximation: str | None, precision: str, device: torch.device) -> Multiply:
     if precision == INT8:
-        return with_gelu(int8_multiplication(linear), approximation)
+        return int8_product(linear.weight, linear.bias, approximation)
     if precision == BFLOAT16 and device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return reordered_multiplication(linear, approximation)
+        return reordered_product(linear, approximation)
     dtype = torch.bfloat16 if precision == BFLOAT16 else torch.float32
     weight, bias = linear.weight.to(device, dtype), linear.bias.to(device, dtype)
     return with_gelu(lambda x: functional.linear(x, weight, bias), approximation)
-
-
-def row_by_row(multiply: Multiply, bias: torch.Tensor) -> Multiply:
-    """The same product of what GELU gave, which is lost, with every row brought to one size before it, so that a few
-    rows with large numbers do not coarsen the others."""
-
-    def scaled(x: torch.Tensor) -> torch.Tensor:
-        sizes = x.amax(dim=1, keepdim=True).clamp_(min=LEAST)  # (t, 1)
-        return torch.addcmul(bias, multiply(x.div_(sizes)).sub_(bias), sizes)
-
-    return scaled
 
 
 def with_gelu(multiply: Multiply, approximation: str | None) -> Multiply:
@@ -214,28 +208,72 @@ def with_gelu(multiply: Multiply, approximation: str | None) -> Multiply:
     return lambda x: torch.ops.aten.gelu_(multiply(x), approximate=approximation)  # in place: it is read once more
 
 
-def reordered_multiplication(linear: Linear, approximation: str | None) -> Multiply:
+def reordered_product(linear: Linear, approximation: str | None) -> Multiply:
     """oneDNN's product with weights that lie as its kernels read them, and GELU applied while a block is in the cache.
 
     The operator is what torch.compile uses; it takes a quarter off the product's time.
     """
     weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.bfloat16().contiguous(), None)
     bias = linear.bias.bfloat16()
-    after, kind = ("none", "") if approximation is None else ("gelu", approximation)
+    after, kind = after_product(approximation)
     return lambda x: torch.ops.mkldnn._linear_pointwise(x, weight, bias, after, [], kind)
 
 
+def after_product(approximation: str | None) -> tuple[str, str]:
+    """How oneDNN's operators name what is done to a block that was multiplied."""
+    return ("none", "") if approximation is None else ("gelu", approximation)
+
+
+# Eight bits ----------------------------------------------------------------------------------------------------
 def has_vnni() -> bool:
     """Whether products of 8 bits are added up in 32. Elsewhere two are added in 16, which overflows unless the weights
     leave one bit."""
     return torch.cpu._is_vnni_supported()
 
 
-def int8_multiplication(linear: Linear) -> Multiply:
+def int8_product(weight: torch.Tensor, bias: torch.Tensor | None, approximation: str | None = None) -> Multiply:
     """Weights in int8 with a scale for each row; a batch's activations are quantised as they come."""
-    scales = linear.weight.abs().amax(dim=1).clamp(min=1e-8) / (127 if has_vnni() else 63)  # (out,)
+    scales = weight.abs().amax(dim=1).clamp(min=TINY) / (127 if has_vnni() else 63)  # (out,)
     zeros = torch.zeros(len(scales), dtype=torch.long)
-    with warnings.catch_warnings(action="ignore"):  # torch will drop these tensors one day, and this engine with them
-        quantised = torch.quantize_per_channel(linear.weight.contiguous(), scales, zeros, axis=0, dtype=torch.qint8)
-    packed = torch.ops.quantized.linear_prepack(quantised, linear.bias)
-    return lambda x: torch.ops.quantized.linear_dynamic(x, packed, reduce_range=False)
+    if has_vnni():
+        return fused_int8_product(weight, bias, scales, zeros, approximation)
+    with warnings.catch_warnings(action="ignore"):
+        quantised = torch.quantize_per_channel(weight.contiguous(), scales, zeros, axis=0, dtype=torch.qint8)
+    packed = torch.ops.quantized.linear_prepack(quantised, bias)
+    return with_gelu(lambda x: torch.ops.quantized.linear_dynamic(x, packed, reduce_range=False), approximation)
+
+
+def fused_int8_product(
+    weight: torch.Tensor, bias: torch.Tensor | None, scales: torch.Tensor, zeros: torch.Tensor,
+    approximation: str | None,
+) -> Multiply:  # fmt: skip
+    """The same by the operator that torch.compile uses, with GELU applied while a block is in the cache."""
+    with warnings.catch_warnings(action="ignore"):  # said once: torch will drop these tensors one day
+        torch.quantize_per_tensor(torch.zeros(1), 1.0, 0, torch.quint8)
+    rounded = (weight / scales[:, None]).round().to(torch.int8)
+    packed = torch.ops.onednn.qlinear_prepack(rounded, None)
+    after, kind = after_product(approximation)
+
+    def multiply(x: torch.Tensor) -> torch.Tensor:
+        low, high = (float(end) for end in torch.aminmax(x))
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = max((high - low) / STEPS, TINY)
+        zero = round(-low / scale)
+        whole = torch.quantize_per_tensor(x, scale, zero, torch.quint8).int_repr()
+        return torch.ops.onednn.qlinear_pointwise(
+            whole, scale, zero, packed, scales, zeros, bias, 1.0, 0, torch.float32, after, [], kind
+        )
+
+    return multiply
+
+
+def row_by_row(linear: Linear) -> Multiply:
+    """A product in int8 of what GELU gave, which is lost, with every row brought to one size before it, so that a few
+    rows with large numbers do not coarsen the others."""
+    multiply, bias = int8_product(linear.weight, None), linear.bias
+
+    def scaled(x: torch.Tensor) -> torch.Tensor:
+        sizes = x.amax(dim=1, keepdim=True).clamp_(min=LEAST)  # (t, 1)
+        return torch.addcmul(bias, multiply(x.div_(sizes)), sizes)
+
+    return scaled
