@@ -259,7 +259,8 @@ def fused_int8_product(
         low, high = min(low, 0.0), max(high, 0.0)
         scale = max((high - low) / STEPS, TINY)
         zero = round(-low / scale)
-        whole = torch.quantize_per_tensor(x, scale, zero, torch.quint8).int_repr()
+        quantised = torch.quantize_per_tensor(x, scale, zero, torch.quint8)
+        whole = torch.empty(0, dtype=torch.uint8).set_(quantised.untyped_storage(), 0, x.shape)  # int_repr would copy
         return torch.ops.onednn.qlinear_pointwise(
             whole, scale, zero, packed, scales, zeros, bias, 1.0, 0, torch.float32, after, [], kind
         )
