@@ -260,7 +260,8 @@ def fused_int8_product(
         scale = max((high - low) / STEPS, TINY)
         zero = round(-low / scale)
         quantised = torch.quantize_per_tensor(x, scale, zero, torch.quint8)
-        whole = torch.empty(0, dtype=torch.uint8).set_(quantised.untyped_storage(), 0, x.shape)  # int_repr would copy
+        place = (quantised.untyped_storage(), 0, quantised.shape, quantised.stride())
+        whole = torch.empty(0, dtype=torch.uint8).set_(*place)  # int_repr would copy
         return torch.ops.onednn.qlinear_pointwise(
             whole, scale, zero, packed, scales, zeros, bias, 1.0, 0, torch.float32, after, [], kind
         )
