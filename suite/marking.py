@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 CLASSIFY = "classify: "
 
 
@@ -21,8 +24,22 @@ def mark_entity(text: str, entity: str) -> str:
     return f"{entity} | {text.replace(entity, f'[ {entity} ]')}" if entity else text
 
 
+def folded(text: str) -> str:
+    """The same for texts that differ in mark, case and white space only."""
+    return " ".join(without_mark(text).casefold().split())
+
+
 def without_mark(text: str) -> str:
     """The text that `mark_entity` was given."""
     entity, separator, marked = text.partition(" | ")
     mark = f"[ {entity} ]"
     return marked.replace(mark, entity) if separator and mark in marked else text
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text of examples, however deep."""
+    if isinstance(value, str):
+        yield value
+    else:
+        for part in value:
+            yield from texts_in(part)

@@ -168,7 +168,7 @@ def not_labelled(kind: str, scores: QuerySet[Score]) -> Iterator[Record]:
 
 
 def article_rows() -> Iterator[Record]:
-    yield from Article.objects.order_by("pk").values("title", "body").iterator(chunk_size=2_000)
+    yield from Article.objects.order_by("-pk").values("title", "body").iterator(chunk_size=2_000)
 
 
 def article_text(record: Record) -> str:

@@ -211,10 +211,14 @@ TAKEN = (Feedback.Kind.ACCEPTED, Feedback.Kind.EDITED)
 
 
 def message_records() -> Iterator[Record]:
-    """What customers wrote, masked."""
-    written = Message.objects.filter(author=Message.Author.CUSTOMER).order_by("pk")
+    """What customers wrote, masked, newest first."""
+    written = Message.objects.filter(author=Message.Author.CUSTOMER).order_by("-pk")
     for text in written.values_list("masked_text", flat=True).iterator(chunk_size=2_000):
-        yield {"text": text}
+        yield {"masked": text}
+
+
+def message_text(record: Record) -> str:
+    return record["masked"] if "masked" in record else mask(str(record["text"]))
 
 
 def intent_records() -> Iterator[Record]:
@@ -244,7 +248,7 @@ TRAINING_DATA = TrainingData(
     },
     texts={
         "support.answers": Unlabelled(document_text, answer_records),
-        "support.questions": Unlabelled(lambda record: mask(str(record["text"])), message_records),
+        "support.questions": Unlabelled(message_text, message_records),
     },
     labelling={
         "intent": Labelling("support.intents", not_labelled, "support.intent.labelled", "support.intent.withdrawn")

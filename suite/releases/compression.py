@@ -21,7 +21,7 @@ from suite.releases.calibration import calibrated
 from suite.releases.comparison import ACTIVE, evaluate, note
 from suite.releases.models import Release
 from suite.releases.snapshot import Snapshot
-from suite.releases.training import digest_of, head_plans
+from suite.releases.training import digest_of, head_plans, texts_apart
 
 TEACHING = TrainingConfig(
     epochs=20,
@@ -94,7 +94,7 @@ def taught(
         for text in ((inputs,) if isinstance(inputs, str) else inputs)
     ]  # fmt: skip
     others = [TextTask(OTHERS, texts)] if texts else []
-    count = len(texts) + len(snapshot.texts)
-    say(f"Teaching {wanted} on {len(snapshot.tasks)} tasks, {count:,} other texts")
+    apart = texts_apart(snapshot, plans)
+    say(f"Teaching {wanted} on {len(snapshot.tasks)} tasks, {len(texts) + len(apart):,} other texts")
     run = RunFolder(folder, digest_of([snapshot.digest, teacher.fingerprint, config.as_dict(), SHAPE]))
-    return fine_tune(teacher, [*snapshot.tasks, *others], config, run, report, snapshot.texts)[0]
+    return fine_tune(teacher, [*snapshot.tasks, *others], config, run, report, apart)[0]

@@ -16,9 +16,10 @@ from django.conf import settings
 
 from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
+from suite.marking import folded, texts_in
 from suite.releases import runtime, selectors
 from suite.releases.building import fit_heads
-from suite.releases.snapshot import Snapshot, labelling, plain, texts_in
+from suite.releases.snapshot import Snapshot, labelling
 from suite.releases.training import head_plans
 from suite.releases.training_data import CLASSIFICATION, Labelling, TaskExamples, is_held_out
 
@@ -34,7 +35,7 @@ def with_pseudo_labels(taken: Snapshot, config: TrainingConfig, say: Say) -> Sna
     if not config.pseudo_labels:
         return taken
     given = labelling()
-    held = {plain(text) for task in taken.tasks for text in texts_in(task.validation)}
+    held = {folded(text) for task in taken.tasks for text in texts_in(task.validation)}
     tasks, notes = [], list(taken.notes)
     for task in taken.tasks:
         if task.kind == CLASSIFICATION and task.head in given and given[task.head].format == task.name:
@@ -73,7 +74,7 @@ def candidates(task: TaskExamples, given: Labelling, held: set[str]) -> Iterator
     seen = {text for text, _ in task.train}
     for record in given.rows():
         text = given.read(record)
-        if text not in seen and not is_held_out(record["text"]) and plain(text) not in held:
+        if text not in seen and not is_held_out(record["text"]) and folded(text) not in held:
             seen.add(text)
             yield text
 

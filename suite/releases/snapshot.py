@@ -11,13 +11,12 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from suite.domain import Domain, DomainError, domains
 from suite.formats import FormatError, Problem, read_records
-from suite.marking import without_mark
 from suite.releases.training_data import (
     CLASSIFICATION,
     PAIR,
@@ -32,7 +31,7 @@ SHOWN_PROBLEMS = 5  # bad lines of a file that are told one by one
 CONTRADICTORY = 0.05  # share of the inputs that may bear two labels; they are left out, and more is an error
 LEAST_VALIDATION = 2
 MAX_REASON = 200  # characters
-MOST_TEXTS = 50_000  # rows of a format that are read for their texts alone
+MOST_TEXTS, MOST_CHARACTERS = 50_000, 2_000  # texts without labels, and what is kept of each
 SIDES = ("train", "validation", "pseudo_labelled")
 LENT = 5  # one in so many training examples, where the data has too few for validation
 
@@ -55,13 +54,13 @@ class Source:
 class Snapshot:
     tasks: tuple[TaskExamples, ...]
     notes: tuple[str, ...] = ()  # what was left out, and why
-    texts: tuple[str, ...] = ()  # that nobody labelled, whatever their application; none of a validation example
+    texts: tuple[str, ...] = ()  # that nobody labelled, whatever their application
 
     @property
     def digest(self) -> str:
-        """16 hex digits over all examples and texts."""
-        held = [*(asdict(task) for task in self.tasks), *self.texts]
-        return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:16]
+        """16 hex digits over all examples. Without the texts, which come in all the time: nothing is learned of them,
+        so a run may be gone on with by others."""
+        return hashlib.sha256(json.dumps([asdict(task) for task in self.tasks]).encode()).hexdigest()[:16]
 
     def write(self, path: Path) -> None:
         """Raises `OSError`, e.g. where the disk is full."""
@@ -79,7 +78,7 @@ class Snapshot:
         for task in stored["tasks"]:
             sides = {side: [tupled(example) for example in task.get(side, ())] for side in SIDES}
             tasks.append(TaskExamples(**(task | sides | {"labels": tuple(task["labels"])})))
-        return cls(tuple(tasks), tuple(stored["notes"]), tuple(stored["texts"]))
+        return cls(tuple(tasks), tuple(stored["notes"]), tuple(stored.get("texts", ())))
 
 
 def tupled(value: Any) -> Any:
@@ -123,14 +122,16 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
                 raise
             notes.append(f"left out: {error}")  # rows that are too few yet
     kept = with_all_classes(kept, asked, notes.append)
+    if not kept and texts and not records:
+        raise SnapshotError(f"{', '.join(sorted(asked))}: these texts bear no labels; name records that do beside "
+                            "them, or learn from the applications' own rows, too")  # fmt: skip
     if not kept and data:
         raise SnapshotError(f"{', '.join(sorted(asked))}: no example could be made of the records")
     if not kept:
         raise SnapshotError("there is nothing to learn from: too few rows yet, and no --data")
     texts += texts_without_labels(records, with_rows=with_rows or not data)
-    held_texts = {"", *(plain(text) for task in kept for text in texts_in(task.validation))}
-    different = tuple(text for text in dict.fromkeys(texts) if plain(text) not in held_texts)
-    return Snapshot(tuple(kept), tuple(notes), different)
+    different = list(dict.fromkeys(cut for text in texts if (cut := text[:MOST_CHARACTERS].strip())))
+    return Snapshot(tuple(kept), tuple(notes), tuple(different[:: -(-len(different) // MOST_TEXTS) or 1]))
 
 
 def tasks_apart(
@@ -172,7 +173,7 @@ def usable(
 ) -> Iterator[Record]:
     """The records of a file that an example can be made of; the others are told with their line and reason."""
     if source.name not in provided:
-        known = ", ".join(sorted({*provided, *text_formats()})) or "none"
+        known = ", ".join(sorted(provided)) or "none"
         raise SnapshotError(f"{source.name}: nothing learns from this format; there are: {known}")
     given = provided[source.name][1]
     yield from readable(source.path, lambda line, record: problem_of(given, source.name, line, record) or record, tell)
@@ -258,26 +259,14 @@ def text_formats() -> dict[str, Unlabelled]:
 
 
 def texts_without_labels(records: Mapping[str, Sequence[Record]], *, with_rows: bool) -> Iterator[str]:
-    """The texts of these records and, with `with_rows`, of the domains' rows, in all formats that pretraining reads."""
+    """The texts of these records and, with `with_rows`, of rows that are not among them, in all formats that
+    pretraining reads. What no text can be made of is passed over."""
+    provided = providers()
     for name, given in text_formats().items():
-        found = (text_of(given, 0, record) for record in records.get(name, ()))
+        is_read = name in provided and provided[name][1].rows[name] is given.rows
+        rows = islice(given.rows(), MOST_TEXTS) if with_rows and not is_read else ()
+        found = (text_of(given, 0, record) for record in chain(records.get(name, ()), rows))
         yield from (text for text in found if isinstance(text, str))
-        if with_rows:
-            yield from (given.text(record) for record in islice(given.rows(), MOST_TEXTS))
-
-
-def texts_in(value: Any) -> Iterator[str]:
-    """Every text of examples, however deep."""
-    if isinstance(value, str):
-        yield value
-    else:
-        for part in value:
-            yield from texts_in(part)
-
-
-def plain(text: str) -> str:
-    """The same for texts that differ in mark, case and white space only."""
-    return " ".join(without_mark(text).casefold().split())
 
 
 def text_of(given: Unlabelled, line: int, record: Record) -> str | Problem:

@@ -21,6 +21,7 @@ from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.loop import fine_tune
 from suite.encoder.training.progress import Progress
 from suite.encoder.training.states import RunFolder
+from suite.marking import folded, texts_in
 from suite.releases.building import HeadPlan, declarations, fit_heads, plan_of
 from suite.releases.heads import Examples
 from suite.releases.snapshot import Snapshot, SnapshotError
@@ -55,12 +56,18 @@ def train(
         count = sum(len(task.train) for task in snapshot.tasks)
         say(f"Tuning the body on {count:,} examples of {len(snapshot.tasks)} tasks")
         run = RunFolder(folder, digest(snapshot, config, encoder))
-        encoder, _ = fine_tune(encoder, snapshot.tasks, config, run, report, snapshot.texts)
+        encoder, _ = fine_tune(encoder, snapshot.tasks, config, run, report, texts_apart(snapshot, plans))
     heads, metrics, problems = fit_heads(encoder, plans, say)
     if missing := {task.head for task in snapshot.tasks if task.head} - heads.keys():
         reasons = [problem for problem in problems if any(f"head {name}:" in problem for name in missing)]
         raise SnapshotError("; ".join(reasons))
     return Trained(encoder.with_heads(heads), metrics, problems, plans)
+
+
+def texts_apart(snapshot: Snapshot, plans: Iterable[HeadPlan]) -> list[str]:
+    """The snapshot's texts but for those that a head is measured on, whether it has a task or not."""
+    held = {folded(text) for plan in plans for inputs, _ in plan.examples.validation for text in texts_in(inputs)}
+    return [text for text in snapshot.texts if folded(text) not in held]
 
 
 def digest(snapshot: Snapshot, config: TrainingConfig, encoder: Encoder) -> str:

@@ -111,3 +111,9 @@ def test_a_plant_is_found_nowhere_but_in_what_agents_see(
         for plant, plain in digits.items():
             assert plain not in squeezed, f"{plant} stands in {name}"
     assert "Mara" not in held["suggestions"]
+
+
+def test_texts_of_files_are_masked_before_they_are_read_without_labels():
+    given = TRAINING_DATA.texts["support.questions"]
+    assert "ada@example.com" not in given.text({"text": "Write to ada@example.com, please"})
+    assert given.text({"masked": "Write to [email]"}) == "Write to [email]"

@@ -82,6 +82,7 @@ class PaddedBody(nn.Module):
         return states.unflatten(2, (self.body.heads, -1)).transpose(1, 2)
 
     def multiply(self, states: torch.Tensor, linear: Linear) -> torch.Tensor:
+        states = states if linear.by is None else states * linear.by
         if not self.is_int8:
             return functional.linear(states, linear.weight, linear.bias)
         scales = linear.weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-8) / 127  # (out, 1)

@@ -272,6 +272,7 @@ def fused_int8_product(
 def row_by_row(linear: Linear) -> Multiply:
     """A product in int8 of what GELU gave, which is lost, with every row brought to one size before it, so that a few
     rows with large numbers do not coarsen the others."""
+    assert linear.by is None  # what GELU gives is not smoothed
     multiply, bias = int8_product(linear.weight, None), linear.bias
 
     def scaled(x: torch.Tensor) -> torch.Tensor:

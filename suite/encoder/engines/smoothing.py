@@ -18,7 +18,7 @@ from suite.encoder.engines.packed import FLOAT32, Multiply, PackedEngine
 
 TEXTS, LENGTH = 8, 32  # of random tokens
 STRENGTH = 0.5  # how much of a channel's size goes over to the weights, from 0 to 1
-LEAST = 1e-5
+SMALLEST = 1e-5
 
 
 def smoothed(body: Body, pooling: str) -> Body:
@@ -55,6 +55,6 @@ def channel_sizes(body: Body, pooling: str) -> list[tuple[torch.Tensor, torch.Te
 
 def eased(linear: Linear, sizes: torch.Tensor) -> Linear:
     """The same product, of inputs whose channels come to `sizes`, (in,)."""
-    weights = linear.weight.abs().amax(dim=0).clamp(min=LEAST)  # (in,)
-    by = sizes.clamp(min=LEAST) ** STRENGTH / weights ** (1 - STRENGTH)
+    weights = linear.weight.abs().amax(dim=0).clamp(min=SMALLEST)  # (in,)
+    by = sizes.clamp(min=SMALLEST) ** STRENGTH / weights ** (1 - STRENGTH)
     return Linear(linear.weight * by, linear.bias, 1 / by)

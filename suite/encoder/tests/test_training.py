@@ -358,10 +358,12 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("more", [{"item_residual": 1.0}, {"accumulate": 2}, {"retention": 1.0}])
+@pytest.mark.parametrize("more", [{"item_residual": 1.0}, {"accumulate": 2}, {"retention": 1.0, "plain_texts": 0.5}])
 def test_a_run_that_was_broken_off_ends_where_it_would_have(tiny, tmp_path, more):
     config = replace(QUICK, checkpoint_seconds=0.0, precision="float32", **more)
-    whole, _ = fine_tune(tiny, every_task(), config, RunFolder(tmp_path / "whole", "d"), silent)
+    texts = [text for text, _ in moods(40, seed=2)]
+    whole, progress = fine_tune(tiny, every_task(), config, RunFolder(tmp_path / "whole", "d"), silent, texts)
+    assert "plain texts" in progress.losses
 
     folder = RunFolder(tmp_path / "broken", "d")
     seen = []
@@ -373,7 +375,7 @@ def test_a_run_that_was_broken_off_ends_where_it_would_have(tiny, tmp_path, more
                 raise Killed
 
         try:
-            tuned, _ = fine_tune(tiny, every_task(), config, folder, report)
+            tuned, _ = fine_tune(tiny, every_task(), config, folder, report, texts)
         except Killed:
             continue
     assert next(batch for life, batch in seen if life == 1) > 5  # it went on, it did not begin again
@@ -470,6 +472,8 @@ def test_plain_texts_come_without_marks_and_beside_the_rounds_of_the_others(tiny
     [plain] = plain_texts([replace(task, pseudo_labelled=[("a rod", "bad")]), pair_task()])
     assert plain.train == ["a pen of Acme", "a rod"]
     assert plain_texts([pair_task()]) == []
+    [plain] = plain_texts([replace(task, validation=[("A PEN of  acme", "bad")])], ["a mast"])
+    assert plain.train == ["a mast"]  # nor any that stands for validation
     texts = Texts(tiny.tokenizer, 16)
     tasks = read_tasks([task, plain], texts)
     drawn = Plan(tasks, texts, replace(QUICK, epochs=6, batch_size=2, plain_texts=0.25)).tasks

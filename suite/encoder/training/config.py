@@ -46,7 +46,7 @@ class TrainingConfig:
     scale: float = 20.0  # of cosines, before a softmax or a sigmoid
     hard_negatives: int = 1  # mined for each anchor with the body as it is at the start; 0: those of the batch only
     retention: float = 20.0  # holds texts that are compared (of a student all texts) near the vectors that they had
-    plain_texts: float = 0.15  # share of the batches that hold texts which are classified, as they stand, as they were
+    plain_texts: float = 0.15  # share of the batches that hold other texts where they were, see `tasks.plain_texts`
     item_residual: float = 0.0  # weight of the squares of what items learn beside their texts; 0: they learn nothing
     pseudo_labels: float = 0.0  # learn from texts that nobody labelled, where a release is so sure of them; 0: do not
     adversarial: float = 0.0  # length of the perturbation of token embeddings, against that of the embedding; 0: none

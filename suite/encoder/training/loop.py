@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,10 +46,11 @@ def fine_tune(
     encoder: Encoder, given: Iterable[Given], config: TrainingConfig, folder: RunFolder, report: Report,
     texts: Iterable[str] = (),
 ) -> tuple[Encoder, Progress]:  # fmt: skip
-    """A tuned copy of the encoder, without heads; the one that was given stays as it is. `texts` are held where they
-    were, too. Goes on from the folder's state where there is one. Raises `TrainingError`, and what `report` raises."""
+    """A tuned copy of the encoder, without heads; the one that was given stays as it is. `texts` are among those that
+    are held where they were, where the configuration wants any. Goes on from the folder's state where there is one.
+    Raises `TrainingError`, and what `report` raises."""
     given = list(given)
-    others = plain_texts(given, texts) if config.retention and config.plain_texts else []
+    others = plain_texts(given, texts) if given and config.retention and config.plain_texts else []
     return carried_out(Run, encoder, [*given, *others], config, folder, report)
 
 
@@ -107,6 +108,7 @@ class Run:
         self.is_narrow = config.precision == "bfloat16" or (
             config.precision == "auto" and multiplies_bfloat16(self.device)
         )
+        self.as_it_came = self.quick_encoder()
         self.retained = Retained(self.held_tasks(), self.embed_as_it_came)
         if config.hard_negatives:
             self.tasks = with_hard_negatives(self.tasks, self.embed, config.hard_negatives)
@@ -286,8 +288,8 @@ class Run:
         vectors = self.as_it_came.embed([self.texts.ids[text] for text in texts])
         return torch.from_numpy(vectors).to(self.device)
 
-    @cached_property
-    def as_it_came(self) -> Encoder:
+    def quick_encoder(self) -> Encoder:
+        """The encoder as it came, in bfloat16 where that will do."""
         ids = self.texts.ids
         return self.encoder.quickest(ids[:: len(ids) // SAMPLE + 1]) if self.is_narrow else self.encoder
 

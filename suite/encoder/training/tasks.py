@@ -13,10 +13,10 @@ from tokenizers import Tokenizer
 from suite.encoder.heads import CLASSIFICATION, PAIR, PSEUDO_WEIGHT
 from suite.encoder.model import clean
 from suite.encoder.training.config import TrainingConfig
-from suite.marking import without_mark
+from suite.marking import folded, texts_in, without_mark
 
 CONTRASTIVE, NEXT_ITEM, TEXT = "contrastive", "next-item", "text"
-PLAIN = "plain texts"  # name of the task of texts that are classified, as they stand
+PLAIN = "plain texts"  # name of the task of texts that are only held where they were
 RECENT = 3  # newest items that stand for a history
 NEIGHBOURHOOD = 50  # batches whose examples are sorted by length together
 
@@ -59,11 +59,15 @@ class TextTask:
 
 def plain_texts(given: Iterable[Given], others: Iterable[str] = ()) -> list[TextTask]:
     """A task of other texts and of those that something stands before, as they stand without it and without marks:
-    texts of all kinds, by which what is compared can be held where it was. None where there is no such text."""
+    texts of all kinds, by which what is compared can be held where it was. None of them stands for validation, not
+    even in another case. No task where there is no such text."""
+    given = list(given)
+    held = {folded(text) for one in given for text in texts_in(one.validation)}
     texts = dict.fromkeys(
         without_mark(raw[0]) for one in given if one.prefix for raw in (*one.train, *one.pseudo_labelled)
     ) | dict.fromkeys(others)
-    return [TextTask(PLAIN, list(texts))] if texts else []
+    kept = [text for text in texts if folded(text) not in held]
+    return [TextTask(PLAIN, kept)] if kept else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from suite.encoder import checkpoint
 from suite.encoder.model import Encoder
-from suite.releases import snapshot
+from suite.encoder.training.config import TrainingConfig
+from suite.encoder.training.progress import Progress
+from suite.releases import building, compression, snapshot, training
+from suite.releases.compression import Compression
 from suite.releases.tests.test_training import FROZEN, SHOP, records, write
 from suite.releases.tests.test_training import shop as shop
 from suite.releases.training_data import TrainingData, Unlabelled
@@ -60,20 +64,42 @@ def test_the_applications_own_texts_are_read(stories, config, tmp_path):
     assert checkpoint.is_checkpoint(tmp_path / "out")
 
 
-def test_training_holds_the_texts_that_nobody_labelled_but_none_that_stands_for_validation(stories, shop, tmp_path):
+def test_a_snapshot_has_the_texts_that_nobody_labelled(stories, shop, tmp_path, monkeypatch):
     shop["shop.moods"] += records(60)
-    stories += [{"text": "A story"}, *records(60), {"text": "A story"}, {"text": " "}]
+    stories += [{"text": "A story"}, *records(60), {"text": "A story"}, {"text": " "}, {"title": "x"}]
     taken = snapshot.take([])
-    (task,) = taken.tasks
-    held = {text for text, _ in task.validation}
-    assert len(held) > 5
-    assert set(taken.texts) == {"A story", *(record["text"] for record in records(60))} - held
-    assert len(taken.texts) == len(set(taken.texts))
+    assert taken.texts == tuple(dict.fromkeys(["A story", *(record["text"] for record in records(60))]))
+    monkeypatch.setattr(snapshot, "MOST_TEXTS", 10)
+    monkeypatch.setattr(snapshot, "MOST_CHARACTERS", 3)
+    stories[:] = [{"text": f"{number} stories"} for number in range(100, 110)]
+    assert snapshot.take([]).texts == tuple(str(number) for number in range(100, 110))
     moods = snapshot.Source("shop.moods", write(tmp_path / "moods.jsonl", records(60)))
     told = snapshot.Source("shop.stories", write(tmp_path / "stories.jsonl", [{"text": "Another"}, {"title": "x"}]))
     apart = snapshot.take([moods, told])
-    assert (apart.tasks, apart.texts) == (taken.tasks, ("Another",))
+    assert (apart.tasks, apart.texts) == (taken.tasks, ("Ano",))
     assert any("stories.jsonl line 2" in note for note in apart.notes)
+    with pytest.raises(snapshot.SnapshotError, match=r"shop\.stories: these texts bear no labels; name"):
+        snapshot.take([told])
+
+
+def test_training_and_compression_hold_them_but_for_those_that_a_head_is_measured_on(stories, shop, monkeypatch):
+    shop["shop.moods"] += records(60)
+    measured, _ = building.head_plans()[0].examples.validation[0]
+    stories += [{"text": "A story"}, {"text": f" {str(measured).upper()}"}]
+    seen = []
+
+    def tuned(encoder, tasks, config, folder, report, texts):
+        seen.append(list(texts))
+        return encoder, Progress()
+
+    for module in (training, compression):
+        monkeypatch.setattr(module, "fine_tune", tuned)
+    taken = snapshot.take([])
+    assert len(taken.texts) == 2
+    training.train(taken, TrainingConfig(), Path("run"), has_other_heads=True, say=str, report=str)  # type: ignore[arg-type]
+    encoder, plans = Encoder.load(str(settings.ENCODER), threads=1), building.head_plans()
+    compression.taught(encoder, Compression(1, 1, False), taken, plans, Path("run"), str, str)  # type: ignore[arg-type]
+    assert seen == [["A story"]] * 2
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -256,4 +257,8 @@ def test_a_snapshot_is_read_as_it_was_written(shop, tmp_path):
         taken.notes,
         taken.texts,
     )
-    assert again.digest == taken.digest != replace(taken, texts=()).digest
+    assert again.digest == taken.digest
+    stored = json.loads(gzip.decompress((tmp_path / "snapshot.json.gz").read_bytes()))
+    del stored["texts"]  # as an older Suite wrote it
+    (tmp_path / "snapshot.json.gz").write_bytes(gzip.compress(json.dumps(stored).encode()))
+    assert snapshot.Snapshot.read(tmp_path / "snapshot.json.gz") == replace(again, texts=())

@@ -90,7 +90,7 @@ def test_a_search_whose_process_is_killed_tries_what_it_would_have_tried(bodies,
         return services.request_training(files, has_rows=False, config=config, trials=4, is_rung=False)
 
     killed = request()
-    life(70)  # in the second trial: the first one has 60 batches at most
+    life(75)  # in the second trial: the first one has 71 batches at most
     killed.refresh_from_db()
     assert [trial["state"] for trial in killed.trials] == ["done", "running"]
     under_way = killed.trials[1]["values"]
