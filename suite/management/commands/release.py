@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from suite.encoder.checkpoint import CheckpointError
 from suite.management.plain import PlainCommand
 from suite.management.promoting import Teller
-from suite.releases import engine_choice, promotion, services
+from suite.releases import engine_choice, promotion, selectors, services
 from suite.releases.building import build_first_release, measure_engines
 from suite.releases.models import Promotion, Release
 
@@ -19,19 +19,21 @@ class Command(PlainCommand):
     help = (
         "Make a release of the body that SUITE_ENCODER names, as it is, with the heads that the domains declare, and\n"
         "promote it. Where it was made before, nothing is made again; where it serves already, nothing happens.\n"
-        "The engine that computes its vectors is chosen on this machine; --engines measures all that are installed.\n\n"
+        "The engine that computes its vectors is chosen on this machine. With --engines all that are installed are\n"
+        "timed anew for the release that serves, which serves on; none is made then.\n\n"
         "Example:\n  manage.py release --json"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--no-promote", action="store_true", help="make it only; the active release serves on")
-        parser.add_argument("--engines", action="store_true", help="time every engine here anew and choose the best")
+        parser.add_argument("--engines", action="store_true", help="time every engine here for the release that serves")
         parser.add_argument("--json", action="store_true", help="print the release as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         teller = Teller(self, options["verbosity"] > 0)
         try:
-            release = build_first_release(teller.say)
+            active = selectors.active() if options["engines"] else None
+            release = active or build_first_release(teller.say)
             if options["engines"]:
                 measure_engines(release, teller.say)
         except CheckpointError as error:

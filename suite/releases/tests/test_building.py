@@ -14,7 +14,7 @@ from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.model import Encoder
 from suite.encoder.tests.test_heads import moods
 from suite.marking import mark_entity
-from suite.releases import building, runtime, snapshot
+from suite.releases import building, engine_choice, runtime, snapshot
 from suite.releases.heads import Examples, HeadDeclaration
 from suite.releases.models import Release
 from suite.releases.training_data import Labelling
@@ -211,3 +211,17 @@ def test_the_release_command_makes_the_default_encoder_serve(heads, settings, ca
     call_command("release", "--json")
     assert json.loads(capsys.readouterr().out) == made
     assert runtime.active_encoder().fingerprint == made["fingerprint"]
+
+
+def test_engines_are_timed_for_the_release_that_serves_and_none_is_made(heads, settings, bodies, capsys):
+    release = building.build_first_release()
+    Release.objects.update(state=Release.State.ACTIVE)
+    (release.folder / engine_choice.FILE).unlink(missing_ok=True)
+    settings.ENCODER, settings.ENGINE = str(bodies[1]), "auto"
+    capsys.readouterr()
+    call_command("release", "--engines", "--json")
+    made = json.loads(capsys.readouterr().out)
+    assert (made["fingerprint"], made["state"]) == (release.fingerprint, "active")
+    assert Release.objects.count() == 1
+    [choice] = made["engines"].values()
+    assert {"torch-fp32", "torch-int8"} <= {one["engine"] for one in choice["table"]}
