@@ -185,16 +185,19 @@ document.body.addEventListener("htmx:beforeSwap", ({ target }) => {
   }
 });
 
+// As soon as the rows are there: a key that is pressed before they settle would be lost.
+document.body.addEventListener("htmx:afterSwap", ({ target }) => {
+  if (target !== list) return;
+  list.querySelector(".entries")?.scrollTo({ top: listBefore.scrolled });
+  for (const row of list.querySelectorAll("[data-entry]")) {
+    row.classList.toggle("new", Boolean(listBefore.keys && !listBefore.keys.has(row.dataset.entry)));
+    if (row.dataset.entry === listBefore.focused) row.querySelector("[data-row-focus]").focus({ preventScroll: true });
+  }
+  markOpened();
+});
+
 document.body.addEventListener("htmx:afterSettle", ({ target }) => {
   if (target.id === "conversation") opening();
-  if (target === list) {
-    list.querySelector(".entries")?.scrollTo({ top: listBefore.scrolled });
-    for (const row of list.querySelectorAll("[data-entry]")) {
-      row.classList.toggle("new", Boolean(listBefore.keys && !listBefore.keys.has(row.dataset.entry)));
-      if (row.dataset.entry === listBefore.focused) row.querySelector("[data-row-focus]").focus({ preventScroll: true });
-    }
-    markOpened();
-  }
 });
 
 // The news are swapped in out of band, so this request's own element never settles.
