@@ -66,7 +66,7 @@ def test_smoothing_leaves_the_vectors_and_brings_eight_bits_nearer_to_them(encod
     np.testing.assert_allclose(PackedEngine(even, mode, "fp32", CPU).vectors(ids), exact, atol=1e-4)
     rough, near = (PackedEngine(one, mode, packed.INT8, CPU).vectors(ids) for one in (body, even))
     lost = [1 - np.einsum("nd,nd->n", found, exact).mean() for found in (rough, near)]
-    assert lost[1] < 0.8 * lost[0]  # a third with VNNI, two thirds without
+    assert lost[1] < (0.5 if packed.has_vnni() else 0.8) * lost[0]  # it is a third, and two thirds
 
 
 @pytest.mark.parametrize("mode", ["mean", "cls", "funnel"])
