@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -417,6 +418,20 @@ def test_time_is_a_limit(tiny, tmp_path):
     _, progress = fine_tune(tiny, [mood_task()], config, RunFolder(tmp_path, "d"), silent)
     assert 0 < progress.batch < progress.batches
     assert progress.seconds < 5
+
+
+def test_evaluations_leave_most_of_the_minutes_to_train(tiny, tmp_path, monkeypatch):
+    look = Run.measured
+
+    def slow(run):
+        time.sleep(0.1)
+        return look(run)
+
+    monkeypatch.setattr(Run, "measured", slow)
+    config = replace(QUICK, epochs=1_000, minutes=0.03, evaluations=8, average=1)
+    _, progress = fine_tune(tiny, [mood_task()], config, RunFolder(tmp_path, "d"), silent)
+    assert all(one["seconds"] >= 0.1 for one in progress.evaluations)
+    assert 2 <= len(progress.evaluations) <= 4  # of the body as it came, and at most a fifth of 1.8 s
 
 
 def test_time_that_was_over_before_the_first_batch_leaves_a_body(tiny, tmp_path):

@@ -35,6 +35,7 @@ PASS_TOKENS = 4_096  # padded tokens of one pass through the body; a batch with 
 CPU_STEP = 8  # tokens: widths of bfloat16 passes are multiples of it, since the CPU's library keeps code for each shape
 SAMPLE = 64  # texts that tell whether a quicker engine gives the same vectors
 RECENT_BATCHES = 50  # that the rate of examples is measured over
+EVALUATING = 0.2  # most of a run's minutes that its evaluations take
 FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 # The CPU's library reads it when it first computes. At its default of 1,024 kept shapes a run grows by half a gigabyte
@@ -156,7 +157,7 @@ class Run:
         while not self.progress.batch or (self.share() < 1 and not self.is_stale()):  # one at least, however slow it is
             self.one_batch()
             self.look_at_clock()
-            if self.share() * self.config.evaluations >= len(self.progress.evaluations):
+            if self.share() * self.evaluations() >= len(self.progress.evaluations):
                 self.evaluate()
                 report(self.progress)  # which ends this where another process has the run, before anything is written
                 self.save()
@@ -170,6 +171,12 @@ class Run:
             self.evaluate()
             report(self.progress)
             self.save()
+
+    def evaluations(self) -> int:
+        """How many are spread over the run: as many as wanted that, by what the first one took, leave time to train."""
+        wanted, minutes = self.config.evaluations, self.config.minutes
+        took = self.progress.evaluations[0].get("seconds", 0.0)
+        return max(1, min(wanted, int(EVALUATING * 60 * minutes / took))) if minutes and took else wanted
 
     def share(self) -> float:
         """How much of the run is done, in batches or in time, from 0 to 1."""
@@ -299,12 +306,14 @@ class Run:
         return measure(self.tasks, self.heads, self.embed)
 
     def evaluate(self) -> None:
+        began = time.monotonic()
         metrics = self.measured()
+        took = round(self.replicas.agreed(time.monotonic() - began), 3)
         mean = self.replicas.agreed(sum(metrics.values()) / max(1, len(metrics)))
         found = self.progress.evaluations
         best = max((one["mean"] for one in found[1:]), default=float("-inf"))
         is_first = not found  # of the body as it came, whose heads know nothing
-        self.progress.evaluated(metrics, mean)
+        self.progress.evaluated(metrics, mean, seconds=took)
         if not is_first:
             self.stale = 0 if mean > best else self.stale + 1
             if self.replicas.is_first:
