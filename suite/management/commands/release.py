@@ -17,8 +17,9 @@ from suite.releases.models import Promotion, Release
 
 class Command(PlainCommand):
     help = (
-        "Make a release of the body that SUITE_ENCODER names, as it is, with the heads that the domains declare, and\n"
-        "promote it. Where it was made before, nothing is made again; where it serves already, nothing happens.\n"
+        "Make a release of the body that SUITE_ENCODER names, as it is, with the heads that the domains declare.\n"
+        "Where it was made before, nothing is made again. It is promoted where no release serves yet; where another\n"
+        "one does, that serves on, and this one waits for `manage.py promote`.\n"
         "The engine that computes its vectors is chosen on this machine. With --engines all that are installed are\n"
         "timed anew for the release that serves, which serves on; none is made then.\n\n"
         "Example:\n  manage.py release --json"
@@ -32,13 +33,15 @@ class Command(PlainCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         teller = Teller(self, options["verbosity"] > 0)
         try:
-            active = selectors.active() if options["engines"] else None
-            release = active or build_first_release(teller.say)
+            active = selectors.active()
             if options["engines"]:
+                release = active or build_first_release(teller.say)
                 measure_engines(release, teller.say)
+            else:
+                release = build_first_release(teller.say)
         except CheckpointError as error:
             raise CommandError(str(error)) from error
-        if not options["no_promote"] and release.state != Release.State.ACTIVE:
+        if active is None and not options["no_promote"]:
             done = promotion.see_through(services.request_promotion(release, "manage.py release"), teller.progress)
             if done.state == Promotion.State.REFUSED:
                 raise CommandError(f"Release {release.fingerprint} was not promoted: {done.message}")
@@ -47,6 +50,9 @@ class Command(PlainCommand):
             self.stdout.write(json.dumps(as_json(release)))
         else:
             teller.say(f"Release {release.fingerprint} is {release.state}")
+            if active and active != release:
+                how = f"manage.py promote {release.fingerprint}"
+                teller.say(f"{active.fingerprint} serves on; to promote this one: {how}")
 
 
 def as_json(release: Release) -> dict[str, Any]:

@@ -213,6 +213,22 @@ def test_the_release_command_makes_the_default_encoder_serve(heads, settings, ca
     assert runtime.active_encoder().fingerprint == made["fingerprint"]
 
 
+def test_a_release_of_the_body_as_it_is_takes_no_others_place(heads, settings, bodies, capsys):
+    first = building.build_first_release()
+    Release.objects.update(state=Release.State.ACTIVE)
+    settings.ENCODER = str(bodies[1])
+    capsys.readouterr()
+    call_command("release")
+    second = Release.objects.exclude(pk=first.pk).get()
+    assert second.state == Release.State.CANDIDATE
+    said = capsys.readouterr()
+    assert f"{first.fingerprint} serves on; to promote this one: manage.py promote {second.fingerprint}" in (
+        said.out + said.err
+    )
+    first.refresh_from_db()
+    assert first.state == Release.State.ACTIVE
+
+
 def test_engines_are_timed_for_the_release_that_serves_and_none_is_made(heads, settings, bodies, capsys):
     release = building.build_first_release()
     Release.objects.update(state=Release.State.ACTIVE)
