@@ -23,11 +23,12 @@ from domains.support.suggesting.retrieve import DEPTH, MemoryPools
 from domains.support.training_data import NONE, document_text
 from suite.encoder.heads import Head
 from suite.formats import Problem, read_records
-from suite.index.engine import Document
+from suite.index.engine import Document, Term
 from suite.index.fusion import Weights as Legs
 from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request, Scorer
 from suite.releases.measures import RELEASE, mean, of_cases, of_head
 
+ASKED = "asked"
 TAIL = 100  # candidates that are looked at after those that are ranked
 AT = (5, 10)
 BM25, VECTORS = Legs(text=1, vector=0), Legs(text=0, vector=1)
@@ -167,9 +168,13 @@ def evaluate_pairs(request: Request) -> Report:
     texts = list(dict.fromkeys(text for lines in kept for line in lines for text in line[:2]))
     vector_of = dict(zip(texts, encoder.embed(texts), strict=True))
     judge = Judge(encoder)
-    documents = [Document(str(row), "", text) for row, text in enumerate(dict.fromkeys(x[1] for g in kept for x in g))]
+    asking: dict[str, list[str]] = defaultdict(list)  # {answer: numbers of the questions that it stands beside}
+    for number, lines in enumerate(kept):
+        for answer in dict.fromkeys(line[1] for line in lines):
+            asking[answer].append(str(number))
+    documents = [Document(str(row), "", text, {ASKED: asking[text]}) for row, text in enumerate(asking)]
     with MemoryPools(documents) as pools:
-        scores = [pair_scores(judge, pools, lines, vector_of) for lines in kept]
+        scores = [pair_scores(judge, pools, str(number), lines, vector_of) for number, lines in enumerate(kept)]
     wanted = [{str(row) for row, line in enumerate(lines) if line[2]} for lines in kept]
     who = {RELEASE: "ranker"} | ({"bm25": "bm25", "vectors": "vectors"} if request.has_baselines else {})
     cases = {name: by_question([by_score(one[score]) for one in scores], wanted) for name, score in who.items()}
@@ -187,14 +192,16 @@ def evaluate_pairs(request: Request) -> Report:
 
 
 def pair_scores(
-    judge: Judge, pools: MemoryPools, lines: Sequence[tuple[str, str, bool]], vector_of: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """{who: a score a line}."""
+    judge: Judge, pools: MemoryPools, number: str, lines: Sequence[tuple[str, str, bool]],
+    vector_of: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """{who: a score a line} of the question of that number."""
     question = lines[0][0]
     vector = vector_of[question]
     others = np.stack([vector_of[line[1]] for line in lines])
     cosines = others @ vector
-    words = {one.text: one.bm25 or 0.0 for one in pools.find(question, None, k=len(pools.documents)).candidates}
+    own = (Term(ASKED, (number,)),)  # words are weighed by all answers, and looked up in those of the question
+    words = {one.text: one.bm25 or 0.0 for one in pools.find(question, None, filters=own, k=len(lines)).candidates}
     bm25 = np.array([words.get(line[1], 0.0) for line in lines])
     order = {row: place for place, row in enumerate(np.argsort(-cosines, kind="stable"))}
     candidates = [

@@ -20,7 +20,7 @@ from domains.support.models import Answer
 from domains.support.suggesting.features import ANSWER, REPLY, Candidate
 from suite.index import selectors as index
 from suite.index.embedded import EmbeddedEngine
-from suite.index.engine import Document, Query
+from suite.index.engine import Document, Filter, Query
 from suite.index.fusion import Weights, fuse
 
 DEPTH = 50  # candidates a pool
@@ -105,9 +105,10 @@ class MemoryPools:
         more: Sequence[str] = (),
         *,
         weights: Weights = Weights(),  # noqa: B008  frozen
+        filters: tuple[Filter, ...] = (),
         k: int = DEPTH,
     ) -> Found:
-        legs = self.engine.search(GENERATION, Query(text=question, vector=vector, k=k))
+        legs = self.engine.search(GENERATION, Query(text=question, vector=vector, filters=filters, k=k))
         fused = fuse(legs, weights, k)
         bm25 = {each.key: each.bm25 for each in fused}
         keys = dict.fromkeys([*bm25, *(key for key in more if key in self.documents)])
