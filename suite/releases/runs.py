@@ -123,7 +123,7 @@ def carry_out(run: TrainingRun, notebook: Notebook) -> None:
         return
     with logged(run.folder / TENSORBOARD, notebook.say, notebook.report) as report:
         trained = train(taken, config, run.folder, has_other_heads=True, say=notebook.say, report=report)
-    with kept(trained.encoder, trained.metrics, trained.problems) as release:
+    with kept(trained.encoder, trained.metrics, trained.remarks) as release:
         calibrated(trained.encoder, release.folder, trained.plans, say=notebook.say)
         notebook.say("Measuring it beside the active release, the body as it came and simple rivals")
         assess(release, trained, taken, config, notebook.say)

@@ -32,12 +32,12 @@ SNAPSHOT = "snapshot.json.gz"
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """`metrics` are {head: {metric: value}} on held-out examples, `problems` say which heads are missing and why;
-    `plans` are the heads with the examples that they were fitted and measured on."""
+    """`metrics` are {head: {metric: value}} on held-out examples, `remarks` say what became of the tokenizer, and which
+    heads are missing and why; `plans` are the heads with the examples that they were fitted and measured on."""
 
     encoder: Encoder
     metrics: dict[str, dict[str, float]]
-    problems: list[str]
+    remarks: list[str]
     plans: list[HeadPlan]
 
 
@@ -52,16 +52,20 @@ def train(
     body = config.body or settings.ENCODER
     say(f"Loading {body}")
     encoder = Encoder.load(body, threads=settings.ENCODER_THREADS)
+    words, remarks = encoder.settings["vocab_size"], []
     if config.epochs:
         count = sum(len(task.train) for task in snapshot.tasks)
         say(f"Tuning the body on {count:,} examples of {len(snapshot.tasks)} tasks")
         run = RunFolder(folder, digest(snapshot, config, encoder))
         encoder, _ = fine_tune(encoder, snapshot.tasks, config, run, report, texts_apart(snapshot, plans))
+    if fresh := encoder.settings["vocab_size"] - words:
+        remarks.append(f"{fresh:,} characters that {body} did not know have become tokens of their own")
+        say(remarks[0])
     heads, metrics, problems = fit_heads(encoder, plans, say)
     if missing := {task.head for task in snapshot.tasks if task.head} - heads.keys():
         reasons = [problem for problem in problems if any(f"head {name}:" in problem for name in missing)]
         raise SnapshotError("; ".join(reasons))
-    return Trained(encoder.with_heads(heads), metrics, problems, plans)
+    return Trained(encoder.with_heads(heads), metrics, remarks + problems, plans)
 
 
 def texts_apart(snapshot: Snapshot, plans: Iterable[HeadPlan]) -> list[str]:

@@ -129,11 +129,14 @@ def with_adapters(model: torch.nn.Module, rank: int) -> Any:
 
 
 def rates(model: torch.nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
-    """Parameter groups of the optimiser: each layer learns slower than the one above it, the embeddings slowest.
+    """Parameter groups of the optimiser: each layer learns slower than the one above it, the embeddings slowest, but
+    for those of new tokens, which learn as fast as heads.
 
     After Howard & Ruder, Universal Language Model Fine-tuning for Text Classification, 2018.
     """
-    trained = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    learning = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    fresh = [one for name, one in learning if name.endswith(".fresh")]
+    trained = [(name, one) for name, one in learning if not name.endswith(".fresh")]
     depths = [layer_of(name) for name, _ in trained]
     top = max(depths, default=0)
     groups: dict[int, list[torch.nn.Parameter]] = {}
@@ -142,4 +145,4 @@ def rates(model: torch.nn.Module, config: TrainingConfig) -> list[dict[str, Any]
     return [
         {"params": parameters, "lr": config.learning_rate * config.layer_decay ** (top - depth)}
         for depth, parameters in sorted(groups.items())
-    ]
+    ] + ([{"params": fresh, "lr": config.head_rate}] if fresh else [])

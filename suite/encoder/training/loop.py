@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from suite.encoder.heads import CLASSIFICATION
 from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
 from suite.encoder.training.body import body_of, freeze, pooling_of, rates, sizes_of, with_adapters, with_dropout
+from suite.encoder.training.characters import grown, learn_apart, learned, size_of, unread
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.frozen import FrozenLayers, divided
 from suite.encoder.training.losses import Heads, Retained, loss_of, perturbation
@@ -28,7 +29,7 @@ from suite.encoder.training.mining import with_hard_negatives
 from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.replicas import Replicas, number_of, together
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import Example, Given, Plan, Texts, TrainingError, plain_texts, read_tasks
+from suite.encoder.training.tasks import Example, Given, Plan, Texts, TrainingError, plain_texts, read_tasks, shown
 from suite.encoder.training.validation import measure
 
 PASS_TOKENS = 4_096  # padded tokens of one pass through the body; a batch with more takes several
@@ -65,8 +66,8 @@ def carried_out(
         with together(count, encoder, folder.path, partial(helped, kind, given, config, folder)) as replicas:
             run = kind(encoder, given, config, folder, replicas)
             run.train(report)
-        settings = encoder.config_with(weights="", **sizes_of(config))
-        return encoder.with_body(run.finished(), settings, run.pooling), run.progress
+        settings = run.encoder.config_with(weights="", **sizes_of(config))
+        return run.encoder.with_body(run.finished(), settings, run.pooling), run.progress
     except torch.OutOfMemoryError as error:
         raise TrainingError("out of memory on the device; use a smaller batch_size or max_tokens") from error
     except MemoryError as error:
@@ -90,7 +91,10 @@ class Run:
         self.config = config
         self.replicas = replicas or Replicas()
         self.folder = folder
-        self.encoder = encoder
+        given = list(given)
+        strange = [] if config.frozen_layers or config.lora_rank else unread(encoder.tokenizer, shown(given))
+        first_new = size_of(encoder.tokenizer)
+        self.encoder = encoder = grown(encoder, strange) if strange else encoder
         self.device = encoder.device
         self.pad_id = int(json.loads(encoder.config).get("pad_token_id") or 0)
         self.texts = Texts(encoder.tokenizer, min(config.max_tokens, encoder.pooling.max_length))
@@ -99,6 +103,8 @@ class Run:
         self.pooling = pooling_of(encoder, config)
         self.model: Any = with_dropout(body_of(encoder, config), config.dropout)
         freeze(self.model, config)
+        if strange:  # frozen or not
+            learn_apart(self.model, first_new)
         if config.lora_rank:
             self.model = with_adapters(self.model, config.lora_rank)
         self.frozen, self.above = None, self.model
@@ -110,7 +116,8 @@ class Run:
             config.precision == "auto" and multiplies_bfloat16(self.device)
         )
         self.as_it_came = self.quick_encoder()
-        self.retained = Retained(self.held_tasks(), self.embed_as_it_came)
+        unheld = {number for number, ids in enumerate(self.texts.ids) if strange and max(ids) >= first_new}
+        self.retained = Retained(self.held_tasks(), self.embed_as_it_came, unheld)
         if config.hard_negatives:
             self.tasks = with_hard_negatives(self.tasks, self.embed, config.hard_negatives)
         self.plan = Plan(self.tasks, self.texts, config)
@@ -344,6 +351,7 @@ class Run:
                 self.adopt(bodies[0])
         if self.config.lora_rank:
             self.model = self.model.merge_and_unload()
+        learned(self.model)
         return self.model.eval().requires_grad_(False)
 
     def trained(self) -> Mapping[str, torch.Tensor]:

@@ -69,13 +69,20 @@ class Retained:
     near those vectors. After Li & Hoiem, Learning without Forgetting, 2016.
     """
 
-    def __init__(self, tasks: Collection[int], embed: Callable[[Sequence[int]], torch.Tensor]) -> None:
+    def __init__(
+        self, tasks: Collection[int], embed: Callable[[Sequence[int]], torch.Tensor], free: Collection[int] = ()
+    ) -> None:
         self.tasks = tasks
         self.embed = embed  # as the body was: texts by number -> (n, d)
+        self.free = free  # texts that the body could not read, so that its vectors of them are worth nothing
         self.vectors: dict[int, torch.Tensor] = {}  # (d,) float16 of each text that came up
 
     def distance(self, texts: Sequence[int], vectors: torch.Tensor) -> torch.Tensor:
         """The mean of 1 - cosine between the vectors of texts, (t, d), and what they were."""
+        held = [place for place, text in enumerate(texts) if text not in self.free]
+        if not held:
+            return 0 * vectors.sum()
+        texts, vectors = [texts[place] for place in held], vectors[held]
         if unknown := [text for text in texts if text not in self.vectors]:
             self.vectors |= zip(unknown, self.embed(unknown).half(), strict=True)
         before = torch.stack([self.vectors[text] for text in texts]).to(vectors.dtype)

@@ -70,6 +70,11 @@ def plain_texts(given: Iterable[Given], others: Iterable[str] = ()) -> list[Text
     return [TextTask(PLAIN, kept)] if kept else []
 
 
+def shown(given: Iterable[Given]) -> Iterator[str]:
+    """Every text that is trained on, and names of classes among them."""
+    return (text for one in given for raw in (*one.train, *one.pseudo_labelled) for text in texts_in(raw))
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """The texts of an example by number, and the class where its kind has one.
