@@ -25,6 +25,7 @@ from suite.encoder.heads import Head
 from suite.formats import Problem, read_records
 from suite.index.engine import Document, Term
 from suite.index.fusion import Weights as Legs
+from suite.releases.baselines import pairs_of_words
 from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request, Scorer
 from suite.releases.measures import RELEASE, mean, of_cases, of_head
 
@@ -289,7 +290,7 @@ def scope_of(probabilities: np.ndarray, labels: Sequence[str]) -> np.ndarray:
 
 def linear_rival(train: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str]]) -> tuple[np.ndarray, list[str]]:
     """(scores (n, k), classes) by a linear model on words."""
-    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LinearSVC())
+    model = make_pipeline(TfidfVectorizer(analyzer=pairs_of_words, sublinear_tf=True), LinearSVC())
     model.fit([text for text, _ in train], [label for _, label in train])
     scores = np.atleast_2d(model.decision_function([text for text, _ in rows]))
     if scores.shape[0] == 1:  # two classes
