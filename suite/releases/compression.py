@@ -30,7 +30,6 @@ TEACHING = TrainingConfig(
     learning_rate=8e-4,
     layer_decay=1,
     retention=50,
-    plain_texts=0.3,
     evaluations=4,
     patience=0,
 )
