@@ -15,6 +15,8 @@ from suite.encoder.training.loop import fine_tune
 from suite.encoder.training.pretraining import DEFAULT, pretrain
 from suite.encoder.training.states import RunFolder
 
+MOST = 1_000
+
 SAID = {"bad": "糟糕透顶", "fine": "还算可以", "good": "非常满意"}
 THINGS = "帐篷炉子绳索靴刀图罗盘瓶毯锯"
 
@@ -36,10 +38,11 @@ def chinese_task() -> Given:
 
 def test_characters_that_the_tokenizer_does_not_know_are_found(tiny):
     texts = [text for text, _ in reviews(60)]
-    found = unread(tiny.tokenizer, texts)
+    found = unread(tiny.tokenizer, texts, MOST)
     assert set(found) <= set(THINGS + "".join(SAID.values()))
     unknown = tiny.tokenizer.token_to_id("[UNK]")
     assert all(unknown in tiny.tokenizer.encode(one).ids for one in found) and len(found) > 10
+    assert unread(tiny.tokenizer, texts, 3) == found[:3]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,7 @@ def test_characters_that_the_tokenizer_does_not_know_are_found(tiny):
 )
 def test_where_few_are_unknown_or_each_is_rare_none_becomes_a_token(tiny, texts, monkeypatch):
     monkeypatch.setattr(characters, "SHARE", 0.1)
-    assert unread(tiny.tokenizer, texts) == []
+    assert unread(tiny.tokenizer, texts, MOST) == []
 
 
 def test_a_grown_encoder_reads_them_and_everything_else_as_before(tiny):
@@ -85,7 +88,7 @@ def test_vectors_of_texts_that_were_unreadable_are_not_held(tiny, tmp_path):
     pairs: list[Any] = [(text, f"{label} {text[:4]}", []) for text, label in reviews(90)]
     given = Given("shop.questions", "contrastive", (), pairs, pairs[:30])
     tuned, _ = fine_tune(tiny, [given], replace(QUICK, retention=100.0), RunFolder(tmp_path, "d"), silent)
-    start = grown(tiny, unread(tiny.tokenizer, [text for pair in pairs for text in pair[:2]]))
+    start = grown(tiny, unread(tiny.tokenizer, [text for pair in pairs for text in pair[:2]], MOST))
     texts = [pair[0] for pair in pairs[:20]]
     assert (start.embed(texts) * tuned.embed(texts)).sum(axis=1).mean() < 0.99
     assert tuned.tokenizer.to_str() == start.tokenizer.to_str()
@@ -112,7 +115,7 @@ def test_a_body_that_reads_first_keeps_its_new_tokens(tiny, tmp_path):
     config = replace(DEFAULT, minutes=0, epochs=2, batch_size=16, evaluations=2)
     read, _ = pretrain(tiny, texts, config, RunFolder(tmp_path / "read", "d"), silent)
     assert size_of(read.tokenizer) > size_of(tiny.tokenizer)
-    assert unread(read.tokenizer, texts) == []
+    assert unread(read.tokenizer, texts, MOST) == []
     tuned, _ = fine_tune(read, [chinese_task()], QUICK, RunFolder(tmp_path / "tuned", "d"), silent)
     assert tuned.tokenizer.to_str() == read.tokenizer.to_str()
 

@@ -18,15 +18,15 @@ from suite.encoder.model import Encoder, clean
 
 UNKNOWN = ("[UNK]", "<unk>")
 SHARE = 0.02  # of all tokens that are unknown: from there on characters become tokens
-LEAST, MOST = 5, 8_000  # texts that such a character stands in; such characters, the commonest
+LEAST = 5  # texts that such a character stands in
 BESIDE = "x"  # a character of a word need not be known where it is known alone
 SEED = 0
 
 
-def unread(tokenizer: Tokenizer, texts: Iterable[str]) -> list[str]:
-    """The characters that are to become tokens, the commonest first; none where nearly all tokens are known."""
+def unread(tokenizer: Tokenizer, texts: Iterable[str], most: int) -> list[str]:
+    """The characters that are to become tokens, the `most` commonest; none where nearly all tokens are known."""
     unknown = next((number for name in UNKNOWN if (number := tokenizer.token_to_id(name)) is not None), None)
-    if unknown is None:
+    if unknown is None or not most:
         return []
     different = [clean(text, number) for number, text in enumerate(dict.fromkeys(texts))]
     ids = [one.ids for one in tokenizer.encode_batch_fast(different, add_special_tokens=False)]
@@ -37,7 +37,7 @@ def unread(tokenizer: Tokenizer, texts: Iterable[str]) -> list[str]:
     counts = Counter(character for text in hidden for character in set(normalise(text)) if not character.isspace())
     common = (character for character, count in counts.most_common() if count >= LEAST)
     wanted = [one for one in common if unknown in tokenizer.encode(BESIDE + one, add_special_tokens=False).ids]
-    return wanted[:MOST]
+    return wanted[:most]
 
 
 def grown(encoder: Encoder, characters: list[str]) -> Encoder:

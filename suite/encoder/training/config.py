@@ -40,6 +40,7 @@ class TrainingConfig:
     feed_forward: int = 0  # width that is left of the feed-forward part of all layers but the last; 0: all of it
     frozen_layers: int = 0  # lowest layers that stay as they are; what they make of a text is computed only once
     is_embedding_trained: bool = False  # the token embeddings are half of a small body, and gain little
+    new_characters: int = 8_000  # that its tokenizer does not know become tokens, at most, see `characters.py`; 0: none
     precision: str = "auto"  # "bfloat16" and "float32" force one; auto: bfloat16 where the device is quicker with it
     # losses
     label_smoothing: float = 0.05
@@ -109,8 +110,8 @@ class TrainingConfig:
 
 
 PRECISIONS = ("auto", "bfloat16", "float32")
-WHOLE = {"seed", "batch_size", "accumulate", "max_tokens", "layers", "feed_forward", "frozen_layers", "hard_negatives",
-         "evaluations", "patience", "average", "lora_rank", "processes"}  # fmt: skip
+WHOLE = {"seed", "batch_size", "accumulate", "max_tokens", "layers", "feed_forward", "frozen_layers", "new_characters",
+         "hard_negatives", "evaluations", "patience", "average", "lora_rank", "processes"}  # fmt: skip
 LIMITS = {
     "epochs": (0, 1_000),
     "minutes": (0, 100_000),
@@ -129,6 +130,7 @@ LIMITS = {
     "layers": (0, 1_000),
     "feed_forward": (0, 100_000),
     "frozen_layers": (0, 1_000),
+    "new_characters": (0, 100_000),
     "label_smoothing": (0, 0.5),
     "scale": (1, 200),
     "hard_negatives": (0, 8),

@@ -92,7 +92,8 @@ class Run:
         self.replicas = replicas or Replicas()
         self.folder = folder
         given = list(given)
-        strange = [] if config.frozen_layers or config.lora_rank else unread(encoder.tokenizer, shown(given))
+        is_fixed = config.frozen_layers or config.lora_rank
+        strange = [] if is_fixed else unread(encoder.tokenizer, shown(given), config.new_characters)
         first_new = size_of(encoder.tokenizer)
         self.encoder = encoder = grown(encoder, strange) if strange else encoder
         self.device = encoder.device
