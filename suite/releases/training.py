@@ -17,6 +17,7 @@ from django.conf import settings
 
 from suite.domain import DomainError
 from suite.encoder.model import Encoder
+from suite.encoder.training.characters import size_of
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.loop import fine_tune
 from suite.encoder.training.progress import Progress
@@ -52,13 +53,13 @@ def train(
     body = config.body or settings.ENCODER
     say(f"Loading {body}")
     encoder = Encoder.load(body, threads=settings.ENCODER_THREADS)
-    words, remarks = encoder.settings["vocab_size"], []
+    words, remarks = size_of(encoder.tokenizer), []
     if config.epochs:
         count = sum(len(task.train) for task in snapshot.tasks)
         say(f"Tuning the body on {count:,} examples of {len(snapshot.tasks)} tasks")
         run = RunFolder(folder, digest(snapshot, config, encoder))
         encoder, _ = fine_tune(encoder, snapshot.tasks, config, run, report, texts_apart(snapshot, plans))
-    if fresh := encoder.settings["vocab_size"] - words:
+    if fresh := size_of(encoder.tokenizer) - words:
         remarks.append(f"{fresh:,} characters that {body} did not know have become tokens of their own")
         say(remarks[0])
     heads, metrics, problems = fit_heads(encoder, plans, say)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -8,10 +11,12 @@ import pytest
 import torch
 
 from suite.encoder.model import Encoder
+from suite.encoder.tests.models import write_tiny
 from suite.encoder.tests.test_training import LABELS, QUICK, Given, Killed, mood_task, silent
 from suite.encoder.training import characters
-from suite.encoder.training.characters import grown, size_of, unread
+from suite.encoder.training.characters import grown, mostly, size_of, unread
 from suite.encoder.training.loop import fine_tune
+from suite.encoder.training.losses import Retained
 from suite.encoder.training.pretraining import DEFAULT, pretrain
 from suite.encoder.training.states import RunFolder
 
@@ -48,7 +53,7 @@ def test_characters_that_the_tokenizer_does_not_know_are_found(tiny):
 @pytest.mark.parametrize(
     "texts",
     [
-        ["a lamp, naïve, Ωmega and привет", "good"] * 10,
+        [f"lamp {number}, naïve, Ωmega and привет" for number in range(10)],
         [f"a good lamp number {number} of many others in the shop 帐" for number in range(300)],  # one in twelve
         ["帐篷"] * 3,
         [],
@@ -57,6 +62,21 @@ def test_characters_that_the_tokenizer_does_not_know_are_found(tiny):
 def test_where_few_are_unknown_or_each_is_rare_none_becomes_a_token(tiny, texts, monkeypatch):
     monkeypatch.setattr(characters, "SHARE", 0.1)
     assert unread(tiny.tokenizer, texts, MOST) == []
+
+
+def test_their_order_is_the_same_in_every_process(tiny_folder):
+    """Else who goes on from a state gives a character the embedding of another."""
+    script = (
+        "import sys; from tokenizers import Tokenizer; from suite.encoder.training.characters import unread\n"
+        "texts = [''.join(chr(0x4e00 + 7 * k) for k in range(60)) + str(n) for n in range(9)]\n"
+        "print(ascii(unread(Tokenizer.from_file(sys.argv[1]), texts, 20)))"
+    )
+    command = [sys.executable, "-c", script, str(tiny_folder / "tokenizer.json")]
+    said = [
+        subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0] == said[1] and said[0].count(b"\\u") == 20
 
 
 def test_a_grown_encoder_reads_them_and_everything_else_as_before(tiny):
@@ -108,6 +128,34 @@ def test_a_run_in_that_language_goes_on_from_its_state(tiny, tmp_path):
     again, _ = fine_tune(tiny, [chinese_task()], config, folder, silent)
     texts = [text for text, _ in reviews(9)]
     np.testing.assert_allclose(again.embed(texts), whole.embed(texts), atol=1e-4)
+
+
+def test_two_processes_learn_the_same_tokens(tiny, tmp_path):
+    config = replace(QUICK, precision="float32", dropout=0.0, evaluations=1, average=1)
+    one, _ = fine_tune(tiny, [chinese_task()], replace(config, accumulate=2), RunFolder(tmp_path / "one", "d"), silent)
+    both, _ = fine_tune(tiny, [chinese_task()], replace(config, processes=2), RunFolder(tmp_path / "both", "d"), silent)
+    words = [each.model.get_input_embeddings().weight for each in (one, both)]
+    start = grown(tiny, unread(tiny.tokenizer, [text for text, _ in chinese_task().train], MOST))
+    assert not torch.allclose(words[0], start.model.get_input_embeddings().weight, atol=0.01)
+    torch.testing.assert_close(*words, rtol=1e-2, atol=1e-3)
+
+
+def test_a_student_gets_no_tokens_that_its_teacher_lacks(tmp_path):
+    teacher = Encoder.load(str(write_tiny(tmp_path / "teacher", layers=3)), threads=1)
+    config = replace(QUICK, epochs=1, layers=2)
+    small, _ = fine_tune(teacher, [chinese_task()], config, RunFolder(tmp_path / "run", "d"), silent)
+    assert small.tokenizer.to_str() == teacher.tokenizer.to_str()
+
+
+def test_a_text_with_one_new_character_is_held_where_it_was(tiny, tmp_path):
+    ids = [[5, 6, 7, 8, 9, 1000], [5, 1000, 1001], []]
+    assert mostly(1000, ids) == {1}
+    retained = Retained({0}, lambda texts: torch.eye(3)[: len(texts)], free={1})
+    assert retained.holds([0, 1, 2]) and not retained.holds([0, 1])
+    vectors = torch.eye(3, requires_grad=True)
+    assert retained.distance([0, 1], vectors[:2]).item() == 0  # of the first alone
+    retained.distance([1], vectors[1:2]).backward()
+    assert vectors.grad is not None and not vectors.grad.any()
 
 
 def test_a_body_that_reads_first_keeps_its_new_tokens(tiny, tmp_path):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from suite.encoder.model import Encoder, clean
 
 UNKNOWN = ("[UNK]", "<unk>")
 SHARE = 0.02  # of all tokens that are unknown: from there on characters become tokens
+MOSTLY = 0.2  # of a text's tokens that are new: from there on the body could not read it
 LEAST = 5  # texts that such a character stands in
 BESIDE = "x"  # a character of a word need not be known where it is known alone
 SEED = 0
@@ -26,7 +27,7 @@ SEED = 0
 def unread(tokenizer: Tokenizer, texts: Iterable[str], most: int) -> list[str]:
     """The characters that are to become tokens, the `most` commonest; none where nearly all tokens are known."""
     unknown = next((number for name in UNKNOWN if (number := tokenizer.token_to_id(name)) is not None), None)
-    if unknown is None or not most:
+    if unknown is None or not most or unknown in ids_of(tokenizer, BESIDE) or has_gaps(tokenizer):
         return []
     different = [clean(text, number) for number, text in enumerate(dict.fromkeys(texts))]
     ids = [one.ids for one in tokenizer.encode_batch_fast(different, add_special_tokens=False)]
@@ -35,9 +36,9 @@ def unread(tokenizer: Tokenizer, texts: Iterable[str], most: int) -> list[str]:
         return []
     normalise = tokenizer.normalizer.normalize_str if tokenizer.normalizer else str
     counts = Counter(character for text in hidden for character in set(normalise(text)) if not character.isspace())
-    common = (character for character, count in counts.most_common() if count >= LEAST)
-    wanted = [one for one in common if unknown in tokenizer.encode(BESIDE + one, add_special_tokens=False).ids]
-    return wanted[:most]
+    common = [character for character, count in counts.items() if count >= LEAST]
+    wanted = [one for one in common if unknown in ids_of(tokenizer, BESIDE + one)]
+    return sorted(wanted, key=lambda one: (-counts[one], one))[:most]  # in the same order in every process
 
 
 def grown(encoder: Encoder, characters: list[str]) -> Encoder:
@@ -49,7 +50,7 @@ def grown(encoder: Encoder, characters: list[str]) -> Encoder:
     words = model.get_input_embeddings()
     known = words.weight.detach()[:first]
     dice = torch.Generator().manual_seed(SEED)
-    drawn = torch.randn(max(size_of(tokenizer), len(words.weight)) - first, known.shape[1], generator=dice)
+    drawn = torch.randn(max(size_of(tokenizer), len(words.weight)) - len(known), known.shape[1], generator=dice)
     fresh = known.mean(dim=0) + known.std(dim=0) * drawn.to(known)
     model.set_input_embeddings(embedding_of(torch.cat([known, fresh]), words.padding_idx))
     model.config.vocab_size = len(known) + len(fresh)
@@ -59,9 +60,22 @@ def grown(encoder: Encoder, characters: list[str]) -> Encoder:
     )  # fmt: skip
 
 
+def mostly(first: int, ids: Sequence[Sequence[int]]) -> set[int]:
+    """Numbers of the texts, given as token ids, that hold many tokens from `first` on."""
+    return {number for number, one in enumerate(ids) if sum(token >= first for token in one) > MOSTLY * len(one)}
+
+
+def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False).ids
+
+
 def size_of(tokenizer: Tokenizer) -> int:
-    """Tokens; the next one gets this number."""
+    """Tokens; the next one gets this number, where there are no gaps."""
     return tokenizer.get_vocab_size(with_added_tokens=True)
+
+
+def has_gaps(tokenizer: Tokenizer) -> bool:
+    return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1 != size_of(tokenizer)
 
 
 def embedding_of(weight: torch.Tensor, padding: int | None) -> torch.nn.Embedding:

@@ -53,6 +53,7 @@ class TrainingConfig:
     adversarial: float = 0.0  # length of the perturbation of token embeddings, against that of the embedding; 0: none
     # when to look, and what to keep
     evaluations: int = 8  # of the validation examples, spread over the run
+    evaluating: float = 0.2  # share of `minutes` that those after the first may take; else there are fewer; 0: no limit
     patience: int = 3  # evaluations without a better one before training ends; 0: it never ends early
     average: int = 3  # last evaluated bodies whose weights are averaged, where that is better; 1: none are
     checkpoint_seconds: float = 60.0  # between two checkpoints to resume from
@@ -140,6 +141,7 @@ LIMITS = {
     "pseudo_labels": (0, 1),
     "adversarial": (0, 10),
     "evaluations": (1, 1_000),
+    "evaluating": (0, 1),
     "patience": (0, 1_000),
     "average": (1, 20),
     "checkpoint_seconds": (0, 86_400),

@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from suite.encoder.heads import CLASSIFICATION
 from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
 from suite.encoder.training.body import body_of, freeze, pooling_of, rates, sizes_of, with_adapters, with_dropout
-from suite.encoder.training.characters import grown, learn_apart, learned, size_of, unread
+from suite.encoder.training.characters import grown, learn_apart, learned, mostly, size_of, unread
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.frozen import FrozenLayers, divided
 from suite.encoder.training.losses import Heads, Retained, loss_of, perturbation
@@ -29,14 +29,23 @@ from suite.encoder.training.mining import with_hard_negatives
 from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.replicas import Replicas, number_of, together
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import Example, Given, Plan, Texts, TrainingError, plain_texts, read_tasks, shown
+from suite.encoder.training.tasks import (
+    Example,
+    Given,
+    Plan,
+    Texts,
+    TrainingError,
+    plain_texts,
+    read_tasks,
+    shown,
+    without,
+)
 from suite.encoder.training.validation import measure
 
 PASS_TOKENS = 4_096  # padded tokens of one pass through the body; a batch with more takes several
 CPU_STEP = 8  # tokens: widths of bfloat16 passes are multiples of it, since the CPU's library keeps code for each shape
 SAMPLE = 64  # texts that tell whether a quicker engine gives the same vectors
 RECENT_BATCHES = 50  # that the rate of examples is measured over
-EVALUATING = 0.2  # most of a run's minutes that its evaluations take
 FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 # The CPU's library reads it when it first computes. At its default of 1,024 kept shapes a run grows by half a gigabyte
@@ -92,7 +101,7 @@ class Run:
         self.replicas = replicas or Replicas()
         self.folder = folder
         given = list(given)
-        is_fixed = config.frozen_layers or config.lora_rank
+        is_fixed = config.frozen_layers or config.lora_rank or config.is_student
         strange = [] if is_fixed else unread(encoder.tokenizer, shown(given), config.new_characters)
         first_new = size_of(encoder.tokenizer)
         self.encoder = encoder = grown(encoder, strange) if strange else encoder
@@ -100,6 +109,8 @@ class Run:
         self.pad_id = int(json.loads(encoder.config).get("pad_token_id") or 0)
         self.texts = Texts(encoder.tokenizer, min(config.max_tokens, encoder.pooling.max_length))
         self.tasks = read_tasks(given, self.texts)
+        unheld = mostly(first_new, self.texts.ids) if strange else set()
+        self.tasks = [one for one in map(partial(without, unheld), self.tasks) if one.train]
         torch.manual_seed(config.seed)
         self.pooling = pooling_of(encoder, config)
         self.model: Any = with_dropout(body_of(encoder, config), config.dropout)
@@ -117,7 +128,6 @@ class Run:
             config.precision == "auto" and multiplies_bfloat16(self.device)
         )
         self.as_it_came = self.quick_encoder()
-        unheld = {number for number, ids in enumerate(self.texts.ids) if strange and max(ids) >= first_new}
         self.retained = Retained(self.held_tasks(), self.embed_as_it_came, unheld)
         if config.hard_negatives:
             self.tasks = with_hard_negatives(self.tasks, self.embed, config.hard_negatives)
@@ -182,9 +192,9 @@ class Run:
 
     def evaluations(self) -> int:
         """How many are spread over the run: as many as wanted that, by what the first one took, leave time to train."""
-        wanted, minutes = self.config.evaluations, self.config.minutes
+        wanted, seconds = self.config.evaluations, 60 * self.config.minutes * self.config.evaluating
         took = self.progress.evaluations[0].get("seconds", 0.0)
-        return max(1, min(wanted, int(EVALUATING * 60 * minutes / took))) if minutes and took else wanted
+        return max(1, min(wanted, int(seconds / took))) if seconds and took else wanted
 
     def share(self) -> float:
         """How much of the run is done, in batches or in time, from 0 to 1."""
@@ -238,7 +248,8 @@ class Run:
     ) -> torch.Tensor:
         task = self.tasks[which]
         held = self.config.retention * self.retained.distance(texts, vectors) if which in self.retained.tasks else None
-        if held is not None and any(task.name in one["worse"] for one in self.progress.evaluations[-1:]):
+        is_worse = any(task.name in one["worse"] for one in self.progress.evaluations[-1:])
+        if held is not None and is_worse and self.retained.holds(texts):
             return held  # its examples teach nothing that holds for others: the texts are led back to where they were
         loss = loss_of(which, task, batch, vectors, row.__getitem__, self.heads, self.config)
         return loss if held is None else loss + held

@@ -74,15 +74,20 @@ class Retained:
     ) -> None:
         self.tasks = tasks
         self.embed = embed  # as the body was: texts by number -> (n, d)
-        self.free = free  # texts that the body could not read, so that its vectors of them are worth nothing
+        self.free = set(free)  # texts that the body could not read, so that its vectors of them are worth nothing
         self.vectors: dict[int, torch.Tensor] = {}  # (d,) float16 of each text that came up
+
+    def holds(self, texts: Sequence[int]) -> bool:
+        """Whether most of them have vectors to go back to."""
+        return 2 * sum(text in self.free for text in texts) < len(texts)
 
     def distance(self, texts: Sequence[int], vectors: torch.Tensor) -> torch.Tensor:
         """The mean of 1 - cosine between the vectors of texts, (t, d), and what they were."""
-        held = [place for place, text in enumerate(texts) if text not in self.free]
-        if not held:
-            return 0 * vectors.sum()
-        texts, vectors = [texts[place] for place in held], vectors[held]
+        if self.free:
+            held = [place for place, text in enumerate(texts) if text not in self.free]
+            texts, vectors = [texts[place] for place in held], vectors[held]
+        if not texts:
+            return vectors.sum()  # 0, which gradients go through
         if unknown := [text for text in texts if text not in self.vectors]:
             self.vectors |= zip(unknown, self.embed(unknown).half(), strict=True)
         before = torch.stack([self.vectors[text] for text in texts]).to(vectors.dtype)

@@ -30,7 +30,8 @@ MASKS = ("[MASK]", "<mask>")
 DEFAULT = TrainingConfig(epochs=1, hard_negatives=0, retention=0)
 USED = ("body", "epochs", "minutes", "seed", "batch_size", "accumulate", "max_tokens", "learning_rate", "head_rate",
         "layer_decay", "warm_up", "weight_decay", "clip", "dropout", "is_embedding_trained", "new_characters",
-        "precision", "evaluations", "patience", "average", "checkpoint_seconds", "lora_rank", "processes")  # fmt: skip
+        "precision", "evaluations", "evaluating", "patience", "average", "checkpoint_seconds", "lora_rank",
+        "processes")  # fmt: skip
 
 
 def pretrain(

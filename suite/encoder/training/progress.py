@@ -14,8 +14,8 @@ SMOOTHING = 0.95  # of the losses that are shown
 @dataclass(slots=True)
 class Progress:
     """`evaluations` are {"batch", "metrics": {task: primary metric}, "mean", "worse": tasks that the body was better at
-    as it came, "seconds"}, the first one of the body as it came; `curve` has {"batch", "losses": {task: smoothed}} for
-    every hundredth of the run."""
+    as it came, "seconds" or, of an average, "averaged": batches}, the first one of the body as it came; `curve` has
+    {"batch", "losses": {task: smoothed}} for every hundredth of the run."""
 
     batch: int = 0
     batches: int = 0

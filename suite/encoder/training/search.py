@@ -9,7 +9,7 @@ are all that a search that was killed needs to go on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from suite.encoder.training.config import LIMITS, WHOLE, ConfigError, TrainingConfig
@@ -17,7 +17,7 @@ from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.tasks import TrainingError
 
 RUNNING, DONE, PRUNED, FAILED = "running", "done", "stopped early", "failed"  # states of a trial
-SAME = ("seed", "minutes", "evaluations", "patience", "checkpoint_seconds")  # else trials could not be compared
+SAME = ("seed", "minutes", "evaluations", "evaluating", "patience", "checkpoint_seconds")  # as trials are compared
 DRAWN = 5  # first trials that are drawn, before the estimator has something to go by
 WHOLE_TRIALS = 3  # that come through before one is stopped early
 FIRST_LOOK = 1  # evaluation, from 0, at which a trial can be stopped: the very first one is of a body still warming up
@@ -77,6 +77,7 @@ def search(
     perhaps under way; `note` is called whenever they change. Raises `ConfigError`, `TrainingError` where none came
     through, and what `tune` and `note` raise."""
     space = space_of(config)
+    config = replace(config, evaluating=0)  # as many in every trial
     while len(trials) < wanted or trials[-1].state == RUNNING:
         earlier = [trial for trial in trials if trial.state != RUNNING]
         asked = ask(space, config, earlier, trials[-1].values if len(earlier) < len(trials) else None)

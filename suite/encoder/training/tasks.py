@@ -3,7 +3,7 @@ a run that is resumed goes on with the very batch that it had not done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -99,6 +99,13 @@ class Task:
     classes: int
     train: list[Example]
     validation: list[Example]
+
+
+def without(texts: Collection[int], task: Task) -> Task:
+    """The task; of plain texts those but these."""
+    if task.name != PLAIN or not texts:
+        return task
+    return replace(task, train=[one for one in task.train if one.texts[0] not in texts])
 
 
 class Texts:

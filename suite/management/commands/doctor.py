@@ -178,7 +178,7 @@ def examine_encoder() -> Iterator[Finding]:
     if release is None:
         yield Finding("release", "bad", "none is active, so nothing is scored", "Run: manage.py release")
     elif not (settings.RELEASES_DIR / release.path).is_dir():
-        mend = "Run this where the worker runs, or make it again: manage.py release"
+        mend = "Run this where the worker runs; where it is gone for good, promote another one: manage.py promote"
         yield Finding("release", "note", f"{release} has no checkpoint folder on this machine", mend)
     else:
         yield Finding("release", "ok", f"{release} from {release.body}, {release.dimensions} dimensions")

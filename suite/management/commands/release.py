@@ -1,4 +1,4 @@
-"""Make the first release of the encoder and let it serve: `manage.py release`."""
+"""Make the first release of the encoder, which serves where none does yet: `manage.py release`."""
 
 from __future__ import annotations
 
@@ -26,23 +26,26 @@ class Command(PlainCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--no-promote", action="store_true", help="make it only; the active release serves on")
+        parser.add_argument("--no-promote", action="store_true", help="make it only, though none serves yet")
         parser.add_argument("--engines", action="store_true", help="time every engine here for the release that serves")
         parser.add_argument("--json", action="store_true", help="print the release as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         teller = Teller(self, options["verbosity"] > 0)
         try:
-            active = selectors.active()
+            serving = selectors.active() if options["engines"] else None
+            release = serving or build_first_release(teller.say)
             if options["engines"]:
-                release = active or build_first_release(teller.say)
                 measure_engines(release, teller.say)
-            else:
-                release = build_first_release(teller.say)
         except CheckpointError as error:
             raise CommandError(str(error)) from error
+        active = selectors.active()  # now: building took a while
         if active is None and not options["no_promote"]:
-            done = promotion.see_through(services.request_promotion(release, "manage.py release"), teller.progress)
+            try:
+                asked = services.request_promotion(release, "manage.py release")
+            except services.RequestRefused as error:
+                raise CommandError(str(error)) from error
+            done = promotion.see_through(asked, teller.progress)
             if done.state == Promotion.State.REFUSED:
                 raise CommandError(f"Release {release.fingerprint} was not promoted: {done.message}")
         release.refresh_from_db()
