@@ -53,20 +53,28 @@ def train(
     body = config.body or settings.ENCODER
     say(f"Loading {body}")
     encoder = Encoder.load(body, threads=settings.ENCODER_THREADS)
-    words, remarks = size_of(encoder.tokenizer), []
+    remarks: list[str] = []
     if config.epochs:
         count = sum(len(task.train) for task in snapshot.tasks)
         say(f"Tuning the body on {count:,} examples of {len(snapshot.tasks)} tasks")
         run = RunFolder(folder, digest(snapshot, config, encoder))
-        encoder, _ = fine_tune(encoder, snapshot.tasks, config, run, report, texts_apart(snapshot, plans))
-    if fresh := size_of(encoder.tokenizer) - words:
-        remarks.append(f"{fresh:,} characters that {body} did not know have become tokens of their own")
-        say(remarks[0])
+        tuned, _ = fine_tune(encoder, snapshot.tasks, config, run, report, texts_apart(snapshot, plans))
+        remarks += on_characters(encoder, tuned, say)
+        encoder = tuned
     heads, metrics, problems = fit_heads(encoder, plans, say)
     if missing := {task.head for task in snapshot.tasks if task.head} - heads.keys():
         reasons = [problem for problem in problems if any(f"head {name}:" in problem for name in missing)]
         raise SnapshotError("; ".join(reasons))
     return Trained(encoder.with_heads(heads), metrics, remarks + problems, plans)
+
+
+def on_characters(before: Encoder, after: Encoder, say: Callable[[str], None]) -> list[str]:
+    """What is to be said, and is, of the tokenizer: nothing where it stayed as it was."""
+    fresh = size_of(after.tokenizer) - size_of(before.tokenizer)
+    remarks = [f"{fresh:,} characters that {before.body} did not know have become tokens of their own"] if fresh else []
+    for remark in remarks:
+        say(remark)
+    return remarks
 
 
 def texts_apart(snapshot: Snapshot, plans: Iterable[HeadPlan]) -> list[str]:

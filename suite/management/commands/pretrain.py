@@ -25,7 +25,7 @@ from suite.management.training import (
     working_folder,
 )
 from suite.releases import snapshot
-from suite.releases.training import digest_of
+from suite.releases.training import digest_of, on_characters
 
 
 class Command(PlainCommand):
@@ -74,4 +74,5 @@ class Command(PlainCommand):
         teller.say(f"Reading {len(texts):,} texts")
         run = RunFolder(folder, digest_of(["pretraining", texts, config.as_dict(), encoder.fingerprint]))
         tuned, progress = pretrain(encoder, texts, config, run, ProgressTeller(teller).report)
+        on_characters(encoder, tuned, teller.say)
         return tuned, progress.evaluations

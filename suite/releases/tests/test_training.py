@@ -109,6 +109,14 @@ def test_without_a_folder_it_becomes_a_candidate_with_every_head(shop, tmp_path,
     assert encoder.head("mood").spec.labels == LABELS  # from the examples that it declares
 
 
+def test_characters_that_become_tokens_are_told_on_the_release(shop, settings, tmp_path):
+    rows = [one | {"text": f"{one['text']} 帐篷"} for one in records()]
+    (tmp_path / "config.json").write_text(json.dumps({"epochs": 0.2, "minutes": 0, "evaluations": 1}))
+    data = write(tmp_path / "moods.jsonl", rows)
+    call_command("train", "--data", f"shop.moods={data}", "--config", str(tmp_path / "config.json"), verbosity=0)
+    assert f"2 characters that {settings.ENCODER} did not know have become tokens" in Release.objects.get().message
+
+
 def test_the_applications_own_rows_are_learned_from(shop, tmp_path, capsys):
     shop["shop.moods"] = records()
     train("--output", str(tmp_path / "out"))
