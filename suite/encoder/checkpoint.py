@@ -2,7 +2,7 @@
 
     config.json         the body's architecture, as it came
     model.safetensors   the body's weights
-    tokenizer.json      the tokenizer, as it came
+    tokenizer.json      the tokenizer, as it came or with the characters that training added
     heads.safetensors   weight and bias of every head
     encoder.json        pooling, heads (labels in class order, prefix, temperature, spread), metrics, fingerprint
 
