@@ -33,7 +33,7 @@ class PackedEngine:
         has_kernel = device.type == "cuda" and dtype == torch.bfloat16
         self.attend_by = attend_by_kernel if has_kernel else attend_by_stretches
         self.ask_by = ask_by_kernel if has_kernel else ask_by_stretches
-        self.is_stepped = device.type == "cpu" and (precision == INT8 or has_reordered(dtype))
+        self.is_stepped = device.type == "cpu" and (precision == INT8 or is_reordered_faster(dtype))
         self.heads, self.dimensions, self.epsilon = body.heads, body.dimensions, body.epsilon
         self.words = body.words.to(device, dtype)
         self.positions = body.positions.to(device, dtype)
@@ -196,7 +196,7 @@ def product(linear: Linear, approximation: str | None, precision: str, device: t
     if precision == INT8:
         return int8_product(linear.weight, linear.bias, approximation)
     dtype = torch.bfloat16 if precision == BFLOAT16 else torch.float32
-    if device.type == "cpu" and has_reordered(dtype):
+    if device.type == "cpu" and is_reordered_faster(dtype):
         return reordered_product(linear, approximation, dtype)
     weight, bias = linear.weight.to(device, dtype), linear.bias.to(device, dtype)
     return with_gelu(lambda x: functional.linear(x, weight, bias), approximation)
@@ -208,7 +208,7 @@ def with_gelu(multiply: Multiply, approximation: str | None) -> Multiply:
     return lambda x: torch.ops.aten.gelu_(multiply(x), approximate=approximation)  # in place: it is read once more
 
 
-def has_reordered(dtype: torch.dtype) -> bool:
+def is_reordered_faster(dtype: torch.dtype) -> bool:
     """Whether oneDNN's own kernels are the fastest for such products on this CPU. With AVX2 alone MKL is as fast."""
     if dtype == torch.bfloat16:
         return torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -14,7 +14,7 @@ from suite.encoder.model import Encoder
 from suite.encoder.tests.models import write_tiny
 from suite.encoder.tests.test_training import LABELS, QUICK, Given, Killed, mood_task, silent
 from suite.encoder.training import characters
-from suite.encoder.training.characters import grown, mostly, size_of, unread
+from suite.encoder.training.characters import grown, size_of, unread, unreadable
 from suite.encoder.training.loop import fine_tune
 from suite.encoder.training.losses import Retained
 from suite.encoder.training.pretraining import DEFAULT, pretrain
@@ -149,7 +149,7 @@ def test_a_student_gets_no_tokens_that_its_teacher_lacks(tmp_path):
 
 def test_a_text_with_one_new_character_is_held_where_it_was(tiny, tmp_path):
     ids = [[5, 6, 7, 8, 9, 1000], [5, 1000, 1001], []]
-    assert mostly(1000, ids) == {1}
+    assert unreadable(1000, ids) == {1}
     retained = Retained({0}, lambda texts: torch.eye(3)[: len(texts)], free={1})
     assert retained.holds([0, 1, 2]) and not retained.holds([0, 1])
     vectors = torch.eye(3, requires_grad=True)

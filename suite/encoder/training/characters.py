@@ -18,7 +18,7 @@ from suite.encoder.model import Encoder, clean
 
 UNKNOWN = ("[UNK]", "<unk>")
 SHARE = 0.02  # of all tokens that are unknown: from there on characters become tokens
-MOSTLY = 0.2  # of a text's tokens that are new: from there on the body could not read it
+UNREADABLE = 0.2  # share of a text's tokens that are new, above which the body could not read it
 LEAST = 5  # texts that such a character stands in
 BESIDE = "x"  # a character of a word need not be known where it is known alone
 SEED = 0
@@ -60,9 +60,9 @@ def grown(encoder: Encoder, characters: list[str]) -> Encoder:
     )  # fmt: skip
 
 
-def mostly(first: int, ids: Sequence[Sequence[int]]) -> set[int]:
-    """Numbers of the texts, given as token ids, that hold many tokens from `first` on."""
-    return {number for number, one in enumerate(ids) if sum(token >= first for token in one) > MOSTLY * len(one)}
+def unreadable(first: int, ids: Sequence[Sequence[int]]) -> set[int]:
+    """Numbers of the texts, given as token ids, that the body could not read: many tokens are new, from `first` on."""
+    return {number for number, one in enumerate(ids) if sum(token >= first for token in one) > UNREADABLE * len(one)}
 
 
 def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from suite.encoder.heads import CLASSIFICATION
 from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
 from suite.encoder.training.body import body_of, freeze, pooling_of, rates, sizes_of, with_adapters, with_dropout
-from suite.encoder.training.characters import grown, learn_apart, learned, mostly, size_of, unread
+from suite.encoder.training.characters import grown, learn_apart, learned, size_of, unread, unreadable
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.frozen import FrozenLayers, divided
 from suite.encoder.training.losses import Heads, Retained, loss_of, perturbation
@@ -109,7 +109,7 @@ class Run:
         self.pad_id = int(json.loads(encoder.config).get("pad_token_id") or 0)
         self.texts = Texts(encoder.tokenizer, min(config.max_tokens, encoder.pooling.max_length))
         self.tasks = read_tasks(given, self.texts)
-        unheld = mostly(first_new, self.texts.ids) if strange else set()
+        unheld = unreadable(first_new, self.texts.ids) if strange else set()
         self.tasks = [one for one in map(partial(without, unheld), self.tasks) if one.train]
         torch.manual_seed(config.seed)
         self.pooling = pooling_of(encoder, config)
