@@ -36,6 +36,7 @@ THINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what adds it to 
     "frozen_layers": ({"frozen_layers": 2}, {"frozen_layers": 0}),
     "retention": ({"retention": 20.0}, {"retention": 0.0}),
     "plain_texts": ({"plain_texts": 0.15}, {"plain_texts": 0.0}),
+    "concatenated": ({"concatenated": 0.5}, {"concatenated": 0.0}),
 }
 READING = 0.25  # share of the minutes, where they are limited, that a recipe with pretraining added spends on it
 PRIMARY = {"support.intents": "accuracy", "support.questions": "mrr", "commerce.interactions": "ndcg@10"}

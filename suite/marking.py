@@ -29,11 +29,23 @@ def folded(text: str) -> str:
     return " ".join(without_mark(text).casefold().split())
 
 
+def name_in(text: str) -> str:
+    """The name that `mark_entity` marked in the text; "" where none is."""
+    entity, separator, marked = text.partition(" | ")
+    return entity if separator and f"[ {entity} ]" in marked else ""
+
+
 def without_mark(text: str) -> str:
     """The text that `mark_entity` was given."""
-    entity, separator, marked = text.partition(" | ")
-    mark = f"[ {entity} ]"
-    return marked.replace(mark, entity) if separator and mark in marked else text
+    name = name_in(text)
+    return text.removeprefix(f"{name} | ").replace(f"[ {name} ]", name) if name else text
+
+
+def beside(text: str, other: str, between: str, is_first: bool) -> str:
+    """The text in which a name is marked, and another one before it, or after it where it `is_first`."""
+    name = name_in(text)
+    marked = text.removeprefix(f"{name} | ")
+    return f"{name} | {between.join((marked, other) if is_first else (other, marked))}"
 
 
 def texts_in(value: Any) -> Iterator[str]:

@@ -44,6 +44,7 @@ class TrainingConfig:
     precision: str = "auto"  # "bfloat16" and "float32" force one; auto: bfloat16 where the device is quicker with it
     # losses
     label_smoothing: float = 0.05
+    concatenated: float = 0.5  # share of the texts with a marked name that are learned from beside another, too
     scale: float = 20.0  # of cosines, before a softmax or a sigmoid
     hard_negatives: int = 1  # mined for each anchor with the body as it is at the start; 0: those of the batch only
     retention: float = 20.0  # holds texts that are compared (of a student all texts) near the vectors that they had
@@ -133,6 +134,7 @@ LIMITS = {
     "frozen_layers": (0, 1_000),
     "new_characters": (0, 100_000),
     "label_smoothing": (0, 0.5),
+    "concatenated": (0, 1),
     "scale": (1, 200),
     "hard_negatives": (0, 8),
     "retention": (0, 1_000),

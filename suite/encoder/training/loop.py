@@ -108,7 +108,7 @@ class Run:
         self.device = encoder.device
         self.pad_id = int(json.loads(encoder.config).get("pad_token_id") or 0)
         self.texts = Texts(encoder.tokenizer, min(config.max_tokens, encoder.pooling.max_length))
-        self.tasks = read_tasks(given, self.texts)
+        self.tasks = read_tasks(given, self.texts, config.concatenated, config.seed)
         unheld = unreadable(first_new, self.texts.ids) if strange else set()
         self.tasks = [one for one in map(partial(without, unheld), self.tasks) if one.train]
         torch.manual_seed(config.seed)

@@ -12,8 +12,9 @@ from tokenizers import Tokenizer
 
 from suite.encoder.heads import CLASSIFICATION, PAIR, PSEUDO_WEIGHT
 from suite.encoder.model import clean
+from suite.encoder.training.augmentation import put_together
 from suite.encoder.training.config import TrainingConfig
-from suite.marking import folded, texts_in, without_mark
+from suite.marking import folded, name_in, texts_in, without_mark
 
 CONTRASTIVE, NEXT_ITEM, TEXT = "contrastive", "next-item", "text"
 PLAIN = "plain texts"  # name of the task of texts that are only held where they were
@@ -133,11 +134,13 @@ class Texts:
         return [len(self.ids[number]) for number in numbers]
 
 
-def read_tasks(given: Iterable[Given], texts: Texts) -> list[Task]:
-    """The tasks with their texts numbered and tokenised. Raises `TrainingError` where there is nothing to train on."""
+def read_tasks(given: Iterable[Given], texts: Texts, concatenated: float = 0.0, seed: int = 0) -> list[Task]:
+    """The tasks with their texts numbered and tokenised, and so large a share of those with a marked name put beside
+    other texts, see `augmentation`. Raises `TrainingError` where there is nothing to train on."""
     tasks = []
-    for one in given:
-        train, validation = ([example(one, raw, texts) for raw in side] for side in (one.train, one.validation))
+    for number, one in enumerate(given):
+        shown = [*one.train, *together(one, texts, concatenated, np.random.default_rng([seed, number]))]
+        train, validation = ([example(one, raw, texts) for raw in side] for side in (shown, one.validation))
         train += [replace(example(one, raw, texts), weight=PSEUDO_WEIGHT) for raw in one.pseudo_labelled]
         if one.kind == CONTRASTIVE:
             train, validation = with_right(train), with_right(validation)
@@ -148,6 +151,14 @@ def read_tasks(given: Iterable[Given], texts: Texts) -> list[Task]:
         raise TrainingError("there is nothing to train on")
     texts.tokenise()
     return tasks
+
+
+def together(given: Given, texts: Texts, share: float, dice: np.random.Generator) -> list[tuple[str, str]]:
+    """Training examples of a classification put together of two."""
+    if given.kind != CLASSIFICATION or not share or not any(name_in(text) for text, _ in given.train):
+        return []
+    sizes = [len(ids) for ids in texts.ids_of([clean(given.prefix + text, 0) for text, _ in given.train])]
+    return put_together(given.train, sizes, texts.max_tokens, share, dice)
 
 
 def with_right(examples: Sequence[Example]) -> list[Example]:
