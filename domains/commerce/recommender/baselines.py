@@ -24,19 +24,16 @@ NEWEST = 50  # items that fading baselines look at
 def fit_baselines(log: InteractionLog) -> dict[str, Scores]:
     """Every baseline by name, fitted on a log without its targets. EASE is left out above `LARGEST` items."""
     sets = all_sets(log)
-    together = (sets.T @ sets).tocsr()
-    counts = np.maximum(together.diagonal(), 1.0)
-    together.setdiag(0.0)
+    together = Together(sets)
     popularity = np.bincount(log.items, minlength=len(log.item_keys)).astype(float)
-    norm = sparse.diags_array(1.0 / np.sqrt(counts))
-    cosine = (norm @ together @ norm).tocsr()
+    norm = 1.0 / np.sqrt(together.counts)
+    transitions = markov(log)
     found: dict[str, Scores] = {
         "popularity": lambda history: popularity,
-        "cooccurrence": lambda history: faded(together, history),
-        "itemknn": lambda history: summed(cosine, np.unique(history)),
-        "markov": lambda history: faded(transitions, history),
+        "cooccurrence": lambda history: together.of(history[::-1][:NEWEST], fading(history)),
+        "itemknn": lambda history: norm * together.of(once := np.unique(history), norm[once]),
+        "markov": lambda history: fading(history) @ transitions[history[::-1][:NEWEST]],
     }
-    transitions = markov(log)
     if sets.shape[1] <= LARGEST:
         weights = ease_weights(sets, RIDGE)
         found["ease"] = lambda history: weights[np.unique(history)].sum(axis=0)
@@ -59,11 +56,21 @@ def markov(log: InteractionLog) -> Any:
     return (sparse.diags_array(1.0 / (np.asarray(counts.sum(axis=1)).ravel() + settings.prior_count)) @ counts).tocsr()
 
 
-def summed(weights: Any, history: np.ndarray) -> np.ndarray:
-    return np.asarray(weights[history].sum(axis=0)).ravel()
+class Together:
+    """How often two items are with one user, other than with themselves. The table of all pairs, which is large where
+    users have hundreds of items, is never made."""
+
+    def __init__(self, sets: Any) -> None:
+        self.sets, self.users = sets, sets.T.tocsr()  # (users, items) and (items, users)
+        self.counts = np.maximum(self.users.sum(axis=1), 1.0)  # (n,) users of each item
+
+    def of(self, items: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """The sum of the rows of these items, (n,), by their weights."""
+        found = (weights @ self.users[items]) @ self.sets
+        np.subtract.at(found, items, weights * self.counts[items])
+        return found
 
 
-def faded(weights: Any, history: np.ndarray) -> np.ndarray:
-    """The rows of the newest items, each step back counting less."""
-    newest = history[::-1][:NEWEST]
-    return np.asarray((FADE ** np.arange(len(newest))) @ weights[newest]).ravel()
+def fading(history: np.ndarray) -> np.ndarray:
+    """Weights of the newest items, newest first, each step back counting less."""
+    return FADE ** np.arange(min(len(history), NEWEST))

@@ -11,7 +11,7 @@ import pytest
 
 from domains.commerce.evaluations import evaluate_interactions
 from domains.commerce.plain_records import encoded_text
-from domains.commerce.recommender.baselines import fit_baselines
+from domains.commerce.recommender.baselines import Together, all_sets, fit_baselines
 from domains.commerce.recommender.evaluation import cut_by_date, deciles, leave_last_out, measure, ndcg, scored, served
 from domains.commerce.recommender.features import FEATURES
 from domains.commerce.recommender.fitting import PRIOR, fit_blend
@@ -85,6 +85,17 @@ def test_baselines_rank_what_they_should():
         scores = fitted[name](history)
         assert scores[b] == scores.max() > scores[c], name
     assert fitted["markov"](np.array([b])).max() == 0.0  # nothing ever followed b
+
+
+def test_what_is_together_is_what_the_table_of_all_pairs_says():
+    rng = np.random.default_rng(0)
+    sets = all_sets(log_of(*((f"u{user}", f"i{item}", 0.0) for user, item in rng.integers(0, 30, (200, 2)))))
+    table = (sets.T @ sets).toarray()
+    together = Together(sets)
+    assert together.counts.tolist() == table.diagonal().tolist()
+    np.fill_diagonal(table, 0)
+    items, weights = np.array([3, 7, 3]), np.array([1.0, 0.5, 0.25])
+    assert together.of(items, weights) == pytest.approx(weights @ table[items])
 
 
 def test_a_baseline_never_ranks_the_history_and_breaks_ties_by_item():
