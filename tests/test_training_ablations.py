@@ -14,7 +14,7 @@ def test_what_the_recipe_has_is_taken_away_and_what_it_lacks_is_added():
     runs = variants(recipe, THINGS)
     assert list(runs) == ["recipe", "another seed", "with pretraining", "without hard_negatives",
                           "without adversarial", "with lora", "with averaging", "with frozen_layers",
-                          "without retention", "without plain_texts"]  # fmt: skip
+                          "without retention", "without plain_texts", "without concatenated"]  # fmt: skip
     changed = {
         name: {key: value for key, value in used.as_dict().items() if value != recipe.as_dict()[key]}
         for name, used in runs.items()
