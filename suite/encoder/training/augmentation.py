@@ -3,7 +3,6 @@ only by who looks at the name; so they are made of two headlines that say differ
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,13 +23,12 @@ def put_together(
     `sizes` are the texts' lengths in tokens; two texts together have at most `limit`. Where none of a few texts drawn
     fits, there is no new example.
     """
-    others: dict[str, list[int]] = defaultdict(list)
-    for label in dict.fromkeys(label for _, label in examples):
-        others[label] = [place for place, (_, other) in enumerate(examples) if other != label]
+    labels = np.array([label for _, label in examples], dtype=object)
+    others = {label: np.flatnonzero(labels != label) for label in set(labels)}
     made = []
     for place, (text, label) in enumerate(examples):
         name = name_in(text)
-        if not name or not others[label] or dice.random() >= share:
+        if not name or not len(others[label]) or dice.random() >= share:
             continue
         for drawn in dice.choice(others[label], TRIES):
             other = without_mark(examples[drawn][0])
