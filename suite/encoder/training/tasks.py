@@ -139,8 +139,8 @@ def read_tasks(given: Iterable[Given], texts: Texts, concatenated: float = 0.0, 
     other texts, see `augmentation`. Raises `TrainingError` where there is nothing to train on."""
     tasks = []
     for number, one in enumerate(given):
-        shown = [*one.train, *together(one, texts, concatenated, np.random.default_rng([seed, number]))]
-        train, validation = ([example(one, raw, texts) for raw in side] for side in (shown, one.validation))
+        learned = [*one.train, *together(one, texts, concatenated, np.random.default_rng([seed, number]))]
+        train, validation = ([example(one, raw, texts) for raw in side] for side in (learned, one.validation))
         train += [replace(example(one, raw, texts), weight=PSEUDO_WEIGHT) for raw in one.pseudo_labelled]
         if one.kind == CONTRASTIVE:
             train, validation = with_right(train), with_right(validation)
