@@ -36,6 +36,7 @@ FAITHFUL = 0.999  # mean cosine to the float32 vectors that a narrower precision
 WINDOW = {"cpu": 4_096, "cuda": 16_384}  # texts that are tokenised and sorted by length together
 LEAST_TOKENS = 256  # of a batch, before a call is spread over more cores
 WIDTH = "intermediate.dense.bias"  # of a layer: as long as its feed-forward part is wide
+DIMENSIONS = ("hidden_size", "dim", "d_model")  # how families call the width of their states in config.json
 GPU_LANES = 2  # threads that feed a GPU: one prepares its batch while another's is computed
 
 Text = str | Sequence[int] | np.ndarray  # a text, or its token ids as `Encoder.tokenise` gives them
@@ -72,7 +73,7 @@ class Encoder:
         self.config = config
         self.weights = weights
         self.threads = threads or len(os.sched_getaffinity(0))
-        self.dimensions = int(self.settings["hidden_size"])
+        self.dimensions = int(next(self.settings[name] for name in DIMENSIONS if name in self.settings))
         self.engine_names = engines.available(self.settings, self.device)
         self.engine_name = engine or (engines.EXACT if engines.EXACT in self.engine_names else engines.REFERENCE)
         self.is_yielding = False  # whether all its work is bulk work

@@ -81,6 +81,11 @@ def is_known(config: Mapping[str, Any]) -> bool:
     )
 
 
+def first_position(config: Mapping[str, Any]) -> int:
+    """The row of the first token among the embeddings of positions."""
+    return FAMILIES[config["model_type"]] * (int(config.get("pad_token_id") or 0) + 1)
+
+
 def read(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Body:
     """The body of a config.json and its named tensors. Raises `UnknownBody` or `MissingWeights`."""
     if not is_known(config):
@@ -110,7 +115,7 @@ def read(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Body
             norm=norm(f"{name}.output.LayerNorm"),
         )
 
-    first = FAMILIES[config["model_type"]] * (int(config.get("pad_token_id") or 0) + 1)
+    first = first_position(config)
     segment = tensor("embeddings.token_type_embeddings.weight")[0]
     return Body(
         heads=int(config["num_attention_heads"]),

@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from suite.encoder import engines
 from suite.encoder.heads import CLASSIFICATION
 from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
 from suite.encoder.training.body import body_of, freeze, pooling_of, rates, sizes_of, with_adapters, with_dropout
@@ -26,6 +27,7 @@ from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.frozen import FrozenLayers, divided
 from suite.encoder.training.losses import Heads, Retained, loss_of, perturbation
 from suite.encoder.training.mining import with_hard_negatives
+from suite.encoder.training.packing import PackedBody
 from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.replicas import Replicas, number_of, together
 from suite.encoder.training.states import RunFolder
@@ -48,9 +50,9 @@ SAMPLE = 64  # texts that tell whether a quicker engine gives the same vectors
 RECENT_BATCHES = 50  # that the rate of examples is measured over
 FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
-# The CPU's library reads it when it first computes. At its default of 1,024 kept shapes a run grows by half a gigabyte
-# in 400 batches; with 128 it is as quick.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+# oneDNN reads it when it first computes: of how many shapes it keeps the code. 512 are nearly all of a run (`packing.py`);
+# at its default of 1,024 a run of other bodies, which has many more, takes half a gigabyte for them.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
 
 
 def fine_tune(
@@ -127,6 +129,8 @@ class Run:
         self.is_narrow = config.precision == "bfloat16" or (
             config.precision == "auto" and multiplies_bfloat16(self.device)
         )
+        is_known = engines.body.is_known(encoder.settings)
+        self.packed = PackedBody(self.above, encoder.settings, self.is_narrow) if is_known else None
         self.as_it_came = self.quick_encoder()
         self.retained = Retained(self.held_tasks(), self.embed_as_it_came, unheld)
         if config.hard_negatives:
@@ -285,13 +289,19 @@ class Run:
                     states = states if states.requires_grad else states.detach().requires_grad_()
                     states.retain_grad()
                     embedded.append(states)
-                is_full = bool(mask.all())  # then attention takes its fastest path
-                states = self.above(inputs_embeds=states, attention_mask=None if is_full else mask.long())[0]
+                states = self.through(states, mask, self.texts.lengths(chosen))
             parts.append(F.normalize(pool(states, mask, self.pooling.mode), dim=1))
             order += positions.tolist()
         places = torch.empty(len(order), dtype=torch.long)
         places[order] = torch.arange(len(order))
         return torch.cat(parts)[places.to(self.device)]
+
+    def through(self, states: torch.Tensor, mask: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        """The last layer's states, (b, t, d) or (b, 1, d), of embeddings or lower layers' states (b, t, d)."""
+        if self.packed:
+            return self.packed.states(states, lengths)
+        is_full = bool(mask.all())  # then attention takes its fastest path
+        return self.above(inputs_embeds=states, attention_mask=None if is_full else mask.long())[0]
 
     def padded(self, texts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         lengths = torch.tensor(self.texts.lengths(texts))

@@ -121,5 +121,6 @@ class Pretraining(Run):
     def guesses(self, seen: torch.Tensor, mask: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
         """Logits, float32 (m, v)."""
         with self.precision():
-            states = self.model(input_ids=seen, attention_mask=None if bool(mask.all()) else mask.long())[0]
-            return self.heads(states[chosen], self.model.get_input_embeddings().weight).float()
+            words = self.model.get_input_embeddings()
+            states = self.through(words(seen), mask, mask.sum(dim=1).tolist())
+            return self.heads(states[chosen], words.weight).float()
