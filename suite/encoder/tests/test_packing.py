@@ -16,7 +16,7 @@ from suite.encoder.training.loop import Run, fine_tune
 from suite.encoder.training.packing import Packing
 from suite.encoder.training.states import RunFolder
 
-SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 3,
+SIZES: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 3,
          "vocab_size": 30_522, "max_position_embeddings": 66, "initializer_range": 0.3}  # fmt: skip
 FAMILIES: dict[str, Any] = {
     "bert": BertConfig(**SIZES),

@@ -50,8 +50,8 @@ SAMPLE = 64  # texts that tell whether a quicker engine gives the same vectors
 RECENT_BATCHES = 50  # that the rate of examples is measured over
 FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
-# oneDNN reads it when it first computes: of how many shapes it keeps the code. 512 are nearly all of a run (`packing.py`);
-# at its default of 1,024 a run of other bodies, which has many more, takes half a gigabyte for them.
+# oneDNN reads it when it first computes: of how many shapes it keeps the code. 512 are nearly all of a run, see
+# `packing.py`; at its default of 1,024 a run of other bodies, which has many more, takes half a gigabyte for them.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
 
 

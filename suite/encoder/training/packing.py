@@ -135,11 +135,11 @@ def indices(given: np.ndarray, device: torch.device) -> torch.Tensor:
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int, packing: Packing) -> torch.Tensor:
     """Every token's mixture of the values of its own text: queries, keys and values, each (t, d) -> (t, d)."""
     if query.device.type != "cuda" or query.dtype != torch.bfloat16:
-        return BlockAttention.apply(query, key, value, heads, packing)  # type: ignore[no-untyped-call]
+        return BlockAttention.apply(query, key, value, heads, packing)
     from torch.nn.attention.varlen import varlen_attn  # in torch since 2.10
 
-    by_head = (one.unflatten(1, (heads, -1)) for one in (query, key, value))  # each (t, heads, size)
-    mixed = varlen_attn(*by_head, packing.ends, packing.ends, packing.longest, packing.longest)
+    query, key, value = (one.unflatten(1, (heads, -1)) for one in (query, key, value))  # each (t, heads, size)
+    mixed = varlen_attn(query, key, value, packing.ends, packing.ends, packing.longest, packing.longest)
     assert isinstance(mixed, torch.Tensor)  # a pair only where more is asked for
     return mixed.flatten(1)
 
