@@ -28,4 +28,5 @@ class ReadOnlyAdmin(ModelAdmin):
 
 @admin.register(JobLease)
 class JobLeaseAdmin(ReadOnlyAdmin):
+    nothing_yet = "A job stands here once it has run. manage.py up runs them."
     list_display = ("name", "started_at", "finished_at", "leased_until", "holder", "last_error")

@@ -8,12 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Template
 from django.test import Client
 from django.urls import get_resolver, path, reverse
 from django.utils import timezone
+from django.utils.html import escape
 
 from suite import dashboard, urls
 from suite.dashboard import BAD, GOOD, WARN, Figure
@@ -186,3 +188,23 @@ def test_numbers_are_short_times_relative_and_lines_within_their_place() -> None
     assert f'<time datetime="{then.isoformat()}" data-relative>1 hr. ago</time>' in html
     assert 'aria-label="two"' in html
     assert 'points="0.0,26.0 60.0,2.0 120.0,14.0"' in html
+
+
+OWN_LISTS = [model for model in admin.site._registry if model._meta.app_label != "auth"]
+
+
+@pytest.mark.parametrize("model", OWN_LISTS, ids=lambda model: model._meta.label_lower)
+def test_an_empty_list_says_how_rows_come_to_be(admin_client: Client, model: Any) -> None:
+    options = model._meta
+    address = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
+    model.objects.all().delete()
+    page = admin_client.get(address).text
+    words = escape(admin.site._registry[model].nothing_yet)
+    assert words and words in page
+    assert f"No {options.verbose_name_plural} yet" in page
+
+
+def test_a_list_in_which_nothing_matches_offers_all(admin_client: Client) -> None:
+    event(1)
+    page = admin_client.get("/admin/events/event/?q=nobody").text
+    assert "Nothing matches" in page and "Show all" in page

@@ -19,6 +19,9 @@ from suite.admin import ReadOnlyAdmin
 
 @admin.register(Catalogue)
 class CatalogueAdmin(ModelAdmin):
+    nothing_yet = (
+        "Add one, then send its items as events (commerce.item.changed), or manage.py load commerce.items FILE."
+    )
     list_display = ("title", "slug", "kind", "item_count", "statistics_at", "is_blend_learned")
     search_fields = ("title", "slug")
     list_filter = ("kind",)
@@ -62,6 +65,7 @@ class CatalogueAdmin(ModelAdmin):
 
 @admin.register(Item)
 class ItemAdmin(ReadOnlyAdmin):
+    nothing_yet = "Items come as events (commerce.item.changed), or by manage.py load commerce.items FILE."
     list_display = ("title", "key", "catalogue", "category", "brand", "price", "currency", "is_available", "changed_at")
     list_filter = ("catalogue", "is_available", "is_removed")
     list_select_related = ("catalogue",)
@@ -70,6 +74,10 @@ class ItemAdmin(ReadOnlyAdmin):
 
 @admin.register(Interaction)
 class InteractionAdmin(ReadOnlyAdmin):
+    nothing_yet = (
+        "What people do comes as events (commerce.interaction.recorded), or by manage.py load "
+        "commerce.interactions FILE."
+    )
     list_display = ("timestamp", "kind", "item_key", "user_key", "session_key", "value", "catalogue")
     list_filter = ("catalogue", "kind")
     list_select_related = ("catalogue",)
@@ -81,6 +89,7 @@ class InteractionAdmin(ReadOnlyAdmin):
 
 @admin.register(ItemStatistics)
 class ItemStatisticsAdmin(ReadOnlyAdmin):
+    nothing_yet = "They are counted from interactions, a few seconds after these come in."
     list_display = ("item_key", "catalogue", "shown_popularity")
     list_filter = ("catalogue",)
     list_select_related = ("catalogue",)
@@ -101,6 +110,9 @@ class ItemStatisticsAdmin(ReadOnlyAdmin):
 
 @admin.register(Link)
 class LinkAdmin(ReadOnlyAdmin):
+    nothing_yet = (
+        "The knowledge graph comes as events (commerce.link.recorded), or by manage.py load commerce.links FILE."
+    )
     list_display = ("head", "relation", "tail", "catalogue")
     list_filter = ("catalogue",)
     list_select_related = ("catalogue",)
@@ -110,6 +122,7 @@ class LinkAdmin(ReadOnlyAdmin):
 
 @admin.register(RelatedItems)
 class RelatedItemsAdmin(ReadOnlyAdmin):
+    nothing_yet = "They are worked out from the links of items, a few seconds after these come in."
     list_display = ("item_key", "catalogue")
     list_filter = ("catalogue",)
     list_select_related = ("catalogue",)

@@ -27,6 +27,7 @@ from suite.admin import ReadOnlyAdmin
 
 @admin.register(Answer)
 class AnswerAdmin(ReadOnlyAdmin):
+    nothing_yet = "Answers come as events (support.answer.changed), or by manage.py load support.answers FILE."
     list_display = ("title", "key", "language", "source", "changed_at", "is_removed")
     list_filter = ("language", "is_removed")
     search_fields = ("key", "title", "text")
@@ -44,6 +45,10 @@ class MessageInline(TabularInline):
 
 @admin.register(Conversation)
 class ConversationAdmin(ReadOnlyAdmin):
+    nothing_yet = (
+        "A customer's first message opens one: an event (support.message.received), or manage.py load "
+        "support.questions FILE."
+    )
     list_display = ("key", "state", "waiting_since", "assignee", "revision", "opened_at", "last_message_at")
     list_filter = ("state",)
     list_select_related = ("assignee",)
@@ -53,6 +58,7 @@ class ConversationAdmin(ReadOnlyAdmin):
 
 @admin.register(SuggestionRun)
 class SuggestionRunAdmin(ReadOnlyAdmin):
+    nothing_yet = "Each message of a customer who waits begins one."
     list_display = ("created_at", "question", "outcome", "confidence", "seconds", "release")
     list_filter = ("outcome", "release")
     search_fields = ("question",)
@@ -65,6 +71,7 @@ class SuggestionRunAdmin(ReadOnlyAdmin):
 
 @admin.register(Suggestion)
 class SuggestionAdmin(ReadOnlyAdmin):
+    nothing_yet = "They are made for customers' messages, of the answers that there are."
     list_display = ("offered_at", "question", "position", "pool", "title", "percent", "state")
     list_filter = ("state", "pool", "position", "release")
     list_select_related = ("run", "answer")
@@ -86,6 +93,7 @@ class SuggestionAdmin(ReadOnlyAdmin):
 
 @admin.register(Feedback)
 class FeedbackAdmin(ReadOnlyAdmin):
+    nothing_yet = "What agents accept, edit and reject at the desk is kept here and learned from."
     list_display = ("at", "kind", "answer", "position", "edit_distance", "reason", "agent", "release")
     list_filter = ("kind", "release", "reason")
     list_select_related = ("suggestion__answer", "agent")
@@ -102,12 +110,19 @@ class FeedbackAdmin(ReadOnlyAdmin):
 
 @admin.register(LabelledQuestion)
 class LabelledQuestionAdmin(ReadOnlyAdmin):
+    nothing_yet = (
+        "Label next, under Examples to label, asks for those that teach most. Labels may also come as "
+        "events (support.intent.labelled)."
+    )
     list_display = ("text", "label", "changed_at")
     search_fields = ("text", "=label")
 
 
 @admin.register(Ranker)
 class RankerAdmin(ReadOnlyAdmin):
+    nothing_yet = (
+        "The first one is made with the first release; others are learned from what agents decide at the desk."
+    )
     list_display = ("created_at", "fingerprint", "is_active", "trained_on", "gate")
     list_filter = ("is_active", "fingerprint")
     fields = ("fingerprint", "is_active", "trained_on", "created_at", "gate", "weight_table", "figures")

@@ -28,6 +28,10 @@ def as_block(text: str) -> SafeString:
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
+    nothing_yet = (
+        "Events come in at /api/events (described at /api/docs), from RabbitMQ, or by manage.py load; "
+        "manage.py demo sends some."
+    )
     list_display = ("id", "type", "subject", "source", "event_id", "time")
     search_fields = ("event_id", "subject")
     search_help_text = "the sender's id, or the subject"
@@ -43,6 +47,7 @@ class EventAdmin(ReadOnlyAdmin):
 
 @admin.register(PendingEvent)
 class PendingEventAdmin(ReadOnlyAdmin):
+    nothing_yet = "Nothing waits: all that came in has been worked on."
     list_display = ("event", "work", "priority", "attempts", "marked_at", "available_at", "last_error")
     list_filter = ("work", "priority")
     list_select_related = ("event",)
@@ -50,6 +55,9 @@ class PendingEventAdmin(ReadOnlyAdmin):
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
+    nothing_yet = (
+        "Nothing was given up. What fails time after time comes here, to be replayed when its cause is mended."
+    )
     list_display = ("id", "event", "channel", "reason", "attempts", "created_at", "replayed_at")
     list_filter = (("replayed_at", admin.EmptyFieldListFilter), "channel", "work")
     list_select_related = ("event",)
@@ -87,6 +95,7 @@ class ApiKeyForm(forms.ModelForm):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ModelAdmin):
+    nothing_yet = "Who sends events or asks for results over HTTP needs one."
     form = ApiKeyForm
     list_display = ("name", "prefix", "scope_list", "created_at", "last_used_at", "revoked_at")
     actions = ("revoke",)

@@ -17,6 +17,7 @@ STATE_COLOURS = {"active": "success", "building": "info", "standby": "warning", 
 
 @admin.register(Generation)
 class GenerationAdmin(ReadOnlyAdmin):
+    nothing_yet = "The first generation is built when a release begins to serve."
     list_display = (
         "name",
         "collection",
@@ -58,6 +59,7 @@ class GenerationAdmin(ReadOnlyAdmin):
 
 @admin.register(RefusedDocument)
 class RefusedDocumentAdmin(ReadOnlyAdmin):
+    nothing_yet = "The search engine took every document that it was given."
     list_display = ("key", "generation", "reason", "sequence")
     list_filter = ("generation__collection",)
     list_select_related = ("generation",)

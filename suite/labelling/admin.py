@@ -22,6 +22,9 @@ SHOWN = 9  # labels that are shown at once, each with a key
 
 @admin.register(LabelRequest)
 class LabelRequestAdmin(ReadOnlyAdmin):
+    nothing_yet = (
+        "Choose Label next above: a worker then picks the texts of which the release that serves is least sure."
+    )
     list_display = ("text", "head", "place", "shown_state", "label", "decided_by", "decided_at", "uncertainty")
     list_filter = ("head", "state")
     actions_list = ("label_next",)

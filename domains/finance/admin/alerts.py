@@ -21,6 +21,7 @@ from suite.admin import ReadOnlyAdmin
 class AlertRuleAdmin(ModelAdmin):
     """What decides gives the rule a new version when it is changed: its alerts end, and it decides anew."""
 
+    nothing_yet = "Add one: it says what is watched, and from when on it is an alert."
     list_display = (
         "name",
         "metric",
@@ -61,6 +62,7 @@ class AlertRuleAdmin(ModelAdmin):
 
 @admin.register(Silence)
 class SilenceAdmin(ModelAdmin):
+    nothing_yet = "Add one to keep alerts quiet for a while, say while their cause is being seen to."
     list_display = ("reason", "by", "rule", "entity", "topic", "severity", "starts_at", "until", "holds")
     list_filter = ("severity",)
     list_select_related = ("rule", "entity")
@@ -80,6 +82,7 @@ class SilenceAdmin(ModelAdmin):
 
 @admin.register(Channel)
 class ChannelAdmin(ModelAdmin):
+    nothing_yet = "Add one to have alerts sent to an e-mail address or a webhook."
     list_display = ("name", "kind", "target", "least_severity", "group_by", "is_enabled", "last_word")
     list_filter = ("kind", "is_enabled")
     search_fields = ("name", "target")
@@ -92,6 +95,7 @@ class ChannelAdmin(ModelAdmin):
 
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
+    nothing_yet = "No rule has found anything. What is watched is under Alert rules."
     list_display = (
         "rule_name",
         "entity",
@@ -118,6 +122,7 @@ class AlertAdmin(ReadOnlyAdmin):
 
 @admin.register(Transition)
 class TransitionAdmin(ReadOnlyAdmin):
+    nothing_yet = "Every change in the state of an alert is kept here."
     list_display = ("at", "rule_name", "group_key", "before", "after", "by", "note", "decided_at")
     list_filter = ("after",)
     search_fields = ("rule_name", "by", "note")
@@ -126,6 +131,7 @@ class TransitionAdmin(ReadOnlyAdmin):
 
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyAdmin):
+    nothing_yet = "What is sent about alerts is kept here. Where it goes is under Channels."
     list_display = ("created_at", "channel", "group_key", "state", "attempts", "is_repeat", "finished_at", "response")
     list_filter = ("state", "channel")
     list_select_related = ("channel",)

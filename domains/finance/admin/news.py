@@ -38,6 +38,7 @@ class SourceForm(ModelForm):
 
 @admin.register(Source)
 class SourceAdmin(ModelAdmin):
+    nothing_yet = "Add a feed to have it read. Articles may also come as events."
     form = SourceForm
     list_display = (
         "name",
@@ -84,6 +85,7 @@ class AliasInline(TabularInline):
 
 @admin.register(Entity)
 class EntityAdmin(ModelAdmin):
+    nothing_yet = "Add whom news are about, one by one here or all at once by manage.py load finance.entities FILE."
     list_display = ("symbol", "name", "kind", "is_active", "alias_count")
     list_filter = ("kind", "is_active")
     search_fields = ("symbol", "name", "aliases__text")
@@ -99,6 +101,7 @@ class EntityAdmin(ModelAdmin):
 
 @admin.register(WatchList)
 class WatchListAdmin(ModelAdmin):
+    nothing_yet = "Add one: the dashboard of its owner then shows the entities in it."
     list_display = ("name", "owner")
     search_fields = ("name",)
     autocomplete_fields = ("entities", "owner")
@@ -117,6 +120,10 @@ class ScoreInline(TabularInline):
 
 @admin.register(Article)
 class ArticleAdmin(ReadOnlyAdmin):
+    nothing_yet = (
+        "Articles come as events (finance.article.published), from the feeds under Sources, or by "
+        "manage.py load finance.articles FILE."
+    )
     list_display = ("title", "source_name", "language", "published_at", "story", "note")
     list_filter = ("language",)
     list_select_related = ("story",)
@@ -126,6 +133,7 @@ class ArticleAdmin(ReadOnlyAdmin):
 
 @admin.register(Story)
 class StoryAdmin(ReadOnlyAdmin):
+    nothing_yet = "Articles that tell the same are put together here as they come in."
     list_display = ("title", "topic", "language", "article_count", "source_count", "first_published_at")
     list_filter = ("topic", "language")
     search_fields = ("title",)
@@ -133,6 +141,10 @@ class StoryAdmin(ReadOnlyAdmin):
 
 @admin.register(LabelledText)
 class LabelledTextAdmin(ReadOnlyAdmin):
+    nothing_yet = (
+        "What analysts correct and label comes here and is learned from. Label next, under Examples to "
+        "label, asks for the best ones."
+    )
     list_display = ("text", "entity", "kind", "label", "changed_at")
     list_filter = ("kind",)
     search_fields = ("text",)

@@ -67,6 +67,7 @@ class CompressForm(BaseDialogForm):
 
 @admin.register(Release)
 class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
+    nothing_yet = "manage.py up makes the first one when it starts, manage.py release makes one by itself."
     list_display = ("fingerprint", "shown_state", "body", "dimensions", "heads", "created_at", "activated_at")
     list_filter = ("state",)
     search_fields = ("fingerprint", "body")
@@ -191,6 +192,7 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
 
 @admin.register(Promotion)
 class PromotionAdmin(ReadOnlyAdmin):
+    nothing_yet = "Every promotion and every rollback is kept here. Open a release to promote it."
     list_display = ("id", "release", "kind", "shown_state", "documents", "requested_by", "requested_at", "finished_at",
                     "message")  # fmt: skip
     list_filter = ("state", "is_rollback")
