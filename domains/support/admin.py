@@ -58,7 +58,7 @@ class ConversationAdmin(ReadOnlyAdmin):
 
 @admin.register(SuggestionRun)
 class SuggestionRunAdmin(ReadOnlyAdmin):
-    nothing_yet = "Each message of a customer who waits begins one."
+    nothing_yet = "Each message of a customer who waits begins one, once a release serves."
     list_display = ("created_at", "question", "outcome", "confidence", "seconds", "release")
     list_filter = ("outcome", "release")
     search_fields = ("question",)

@@ -73,7 +73,7 @@ class Encoder:
         self.config = config
         self.weights = weights
         self.threads = threads or len(os.sched_getaffinity(0))
-        self.dimensions = int(next(self.settings[name] for name in DIMENSIONS if name in self.settings))
+        [self.dimensions, *_] = [int(self.settings[name]) for name in DIMENSIONS if name in self.settings]
         self.engine_names = engines.available(self.settings, self.device)
         self.engine_name = engine or (engines.EXACT if engines.EXACT in self.engine_names else engines.REFERENCE)
         self.is_yielding = False  # whether all its work is bulk work

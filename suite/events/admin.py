@@ -30,7 +30,7 @@ def as_block(text: str) -> SafeString:
 class EventAdmin(ReadOnlyAdmin):
     nothing_yet = (
         "Events come in at /api/events (described at /api/docs), from RabbitMQ, or by manage.py load; "
-        "manage.py demo sends some."
+        "manage.py play sends some."
     )
     list_display = ("id", "type", "subject", "source", "event_id", "time")
     search_fields = ("event_id", "subject")
@@ -47,7 +47,7 @@ class EventAdmin(ReadOnlyAdmin):
 
 @admin.register(PendingEvent)
 class PendingEventAdmin(ReadOnlyAdmin):
-    nothing_yet = "Nothing waits: all that came in has been worked on."
+    nothing_yet = "Nothing waits: what came in has been worked on, or given up (Dead letters)."
     list_display = ("event", "work", "priority", "attempts", "marked_at", "available_at", "last_error")
     list_filter = ("work", "priority")
     list_select_related = ("event",)

@@ -17,7 +17,7 @@ STATE_COLOURS = {"active": "success", "building": "info", "standby": "warning", 
 
 @admin.register(Generation)
 class GenerationAdmin(ReadOnlyAdmin):
-    nothing_yet = "The first generation is built when a release begins to serve."
+    nothing_yet = "The first one is built before a release begins to serve."
     list_display = (
         "name",
         "collection",

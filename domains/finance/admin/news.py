@@ -85,7 +85,7 @@ class AliasInline(TabularInline):
 
 @admin.register(Entity)
 class EntityAdmin(ModelAdmin):
-    nothing_yet = "Add whom news are about, one by one here or all at once by manage.py load finance.entities FILE."
+    nothing_yet = "Add whom news is about, one by one here or all at once by manage.py load finance.entities FILE."
     list_display = ("symbol", "name", "kind", "is_active", "alias_count")
     list_filter = ("kind", "is_active")
     search_fields = ("symbol", "name", "aliases__text")
@@ -101,7 +101,7 @@ class EntityAdmin(ModelAdmin):
 
 @admin.register(WatchList)
 class WatchListAdmin(ModelAdmin):
-    nothing_yet = "Add one: the dashboard of its owner then shows the entities in it."
+    nothing_yet = "Add one: the dashboard can then show its entities alone, and an alert rule can watch them."
     list_display = ("name", "owner")
     search_fields = ("name",)
     autocomplete_fields = ("entities", "owner")

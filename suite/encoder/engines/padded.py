@@ -70,16 +70,29 @@ class FunnelLayer(torch.nn.Module):
         self, states: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any
     ) -> torch.Tensor:
         """(b, t, d) -> (b, 1, d); the mask is that of transformers: bool (b, 1, t, t), None where all are tokens."""
+        is_token = None if attention_mask is None else attention_mask[:, 0, 0]  # alike for all that ask
+        key, value = (multiply(states) for multiply in self.keys_values)
+        return self.answered(states, key, value, is_token)
+
+    @property
+    def keys_values(self) -> tuple[torch.nn.Module, torch.nn.Module]:
+        return self.attention.self.key, self.attention.self.value
+
+    def answered(
+        self, states: torch.Tensor, key: torch.Tensor, value: torch.Tensor, is_token: torch.Tensor | None
+    ) -> torch.Tensor:
+        """(b, 1, d), of states, keys and values, each (b, t, d); `is_token`, bool (b, t), None where all are tokens."""
         own = self.attention.self
-        mask = None if attention_mask is None else attention_mask[:, :, :1]  # alike for all that ask
-        is_token = torch.ones_like(states[:, :, 0]) if mask is None else mask[:, 0, 0]  # (b, t)
-        asking = pool(states, is_token, MEAN)[:, None].to(states.dtype)  # (b, 1, d)
+        asking = pool(states, torch.ones_like(states[:, :, 0]) if is_token is None else is_token, MEAN)
+        asking = asking[:, None].to(states.dtype)  # (b, 1, d)
+        mask = None if is_token is None else is_token[:, None, None]
 
         def by_head(given: torch.Tensor) -> torch.Tensor:
             return given.unflatten(2, (own.num_attention_heads, -1)).transpose(1, 2)  # (b, heads, t or 1, size)
 
-        query, key, value = by_head(own.query(asking)), by_head(own.key(states)), by_head(own.value(states))
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
+        query = by_head(own.query(asking))
+        mixed = functional.scaled_dot_product_attention(query, by_head(key), by_head(value), attn_mask=mask)
+        mixed = mixed.transpose(1, 2).flatten(2)
         mixed = self.attention.output(mixed, asking)
         return self.output(self.intermediate(mixed), mixed)
 

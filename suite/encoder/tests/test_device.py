@@ -20,6 +20,8 @@ from suite.encoder.model import Encoder
 from suite.encoder.tests.models import write_tiny
 from suite.encoder.tests.test_training import QUICK, contrastive_task, mood_task, next_task, pair_task
 from suite.encoder.training.loop import Run
+from suite.encoder.training.packing import PackedBody, Packing
+from suite.encoder.training.packing import attend_by_kernel as packed_attention
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import plain_texts
 
@@ -74,13 +76,25 @@ def test_an_engine_computes_where_its_weights_are(small, fetched, pooling, name)
     [{}, {"layers": 2, "feed_forward": 32}, {"adversarial": 0.1}, {"item_residual": 0.1}],
     ids=["all", "student", "adversarial", "residual"],
 )
-def test_a_run_trains_where_its_body_is(small, fetched, tmp_path, task, change):
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_a_run_trains_where_its_body_is(small, fetched, tmp_path, task, change, is_packed):
     body = copy.deepcopy(small.model).to(ELSEWHERE)
     there = Encoder(body, small.tokenizer, small.pooling, {}, body="small", weights=None, device=ELSEWHERE,
                     config=small.config_with(weights=""), threads=1)  # fmt: skip
     config = replace(QUICK, precision="float32", plain_texts=0.3, **change)
     run = Run(there, [task, *plain_texts([task], ["a tent", "a lamp"])], config, RunFolder(tmp_path, "d"))
+    if is_packed:  # as on a GPU that knows bfloat16
+        run.packed = PackedBody(run.above, there.settings, False)
     for _ in range(4):
         run.one_batch()
     assert run.measured().keys() == {run.tasks[0].name}
     assert {one.device.type for one in run.trained().values()} == {"meta"}
+
+
+def test_attention_has_its_way_back_on_a_gpu():
+    """Under the signature of the kernel, which is of bfloat16 alone."""
+    packing = Packing([5, 3, 3], 5, ELSEWHERE, 1)
+    given = [torch.empty(11, 32, device=ELSEWHERE, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)]
+    query, key, value = given
+    packed_attention(query, key, value, 4, packing).sum().backward()
+    assert [one.grad.shape for one in given if one.grad is not None] == [(11, 32)] * 3

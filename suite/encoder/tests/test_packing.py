@@ -13,7 +13,7 @@ from transformers import AutoModel, BertConfig, DistilBertConfig, RobertaConfig
 from suite.encoder.model import Encoder
 from suite.encoder.tests.test_training import QUICK, contrastive_task, mood_task, silent
 from suite.encoder.training.loop import Run, fine_tune
-from suite.encoder.training.packing import Packing
+from suite.encoder.training.packing import Packing, attend
 from suite.encoder.training.states import RunFolder
 
 SIZES: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 3,
@@ -35,7 +35,8 @@ def of_family(family: str) -> Encoder:
 
 def gradients(encoder: Encoder, folder: RunFolder, is_packed: bool, **changes: Any) -> tuple[Any, torch.Tensor]:
     """(vectors of all texts, the gradients of two batches)."""
-    config = replace(QUICK, precision="float32", dropout=0.0, **changes)
+    fields: dict[str, Any] = {"precision": "float32", "dropout": 0.0} | changes
+    config = replace(QUICK, **fields)
     run = Run(encoder, [mood_task(), contrastive_task()], config, folder)
     assert run.packed
     if not is_packed:
@@ -67,6 +68,26 @@ def test_a_body_of_another_family_is_trained_with_padding(tmp_path):
     assert Run(encoder, [mood_task()], config, RunFolder(tmp_path / "one", "d")).packed is None
     _, progress = fine_tune(encoder, [mood_task()], config, RunFolder(tmp_path / "two", "d"), silent)
     assert progress.evaluations[-1]["mean"] > progress.evaluations[0]["mean"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"layers": 2, "feed_forward": 48}], ids=["all", "student"])
+def test_bfloat16_is_near_to_float32(tmp_path, changes):
+    encoder = of_family("bert")
+    vectors, found = gradients(encoder, RunFolder(tmp_path / "narrow", "d"), True, precision="bfloat16", **changes)
+    expected_vectors, expected = gradients(encoder, RunFolder(tmp_path / "wide", "d"), False, **changes)
+    assert float(functional.cosine_similarity(vectors, expected_vectors).min()) > 0.99
+    assert float(functional.cosine_similarity(found, expected, dim=0)) > 0.995
+
+
+def test_a_text_without_tokens_leaves_the_others_as_they_are():
+    packing = Packing([5, 0, 0], 5, torch.device("cpu"), 1)
+    given = torch.randn(3, 5, 8)
+    query, key, value = torch.randn(3, 5, 8).unbind()
+    mixed = attend(query, key, value, 2, packing)
+    query, key, value = (one.view(5, 2, 4).transpose(0, 1) for one in (query, key, value))
+    expected = functional.scaled_dot_product_attention(query, key, value)
+    torch.testing.assert_close(mixed, expected.transpose(0, 1).flatten(1))
+    assert not packing.padded(packing.packed(given), given.shape)[1:].any()
 
 
 @pytest.mark.parametrize("step", [1, 64])

@@ -129,8 +129,7 @@ class Run:
         self.is_narrow = config.precision == "bfloat16" or (
             config.precision == "auto" and multiplies_bfloat16(self.device)
         )
-        is_known = engines.body.is_known(encoder.settings)
-        self.packed = PackedBody(self.above, encoder.settings, self.is_narrow) if is_known else None
+        self.packed = PackedBody(self.above, encoder.settings, self.is_narrow) if self.is_packable() else None
         self.as_it_came = self.quick_encoder()
         self.retained = Retained(self.held_tasks(), self.embed_as_it_came, unheld)
         if config.hard_negatives:
@@ -150,6 +149,10 @@ class Run:
         self.lived = 0.0  # seconds of earlier lives
         self.clock = 0.0  # seconds of all lives, as all processes know them
         self.stamps: list[float] = []
+
+    def is_packable(self) -> bool:
+        has_kernel = self.is_narrow and multiplies_bfloat16(self.device)
+        return engines.body.is_known(self.encoder.settings) and (self.device.type == "cpu" or has_kernel)
 
     def new_heads(self) -> torch.nn.Module:
         """What is trained along with the body and thrown away afterwards."""

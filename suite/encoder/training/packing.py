@@ -1,12 +1,14 @@
 """The body without padding, in training: the tokens of all texts of a pass stand one after another.
 
 All but attention is the same for every token, so the body's own modules run on the (t, d) matrix of them. Attention
-runs by blocks of texts of about one length on the CPU, and by one variable-length kernel on a GPU.
+runs by blocks of texts of about one length on the CPU, and by one variable-length kernel on GPUs that know bfloat16;
+others do better with padding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,8 +44,8 @@ class PackedBody:
             states = states.bfloat16()
         for layer in self.model.encoder.layer:
             if isinstance(layer, FunnelLayer):
-                is_token = torch.arange(shape[1], device=device) < packing.ends.diff()[:, None]
-                return layer(packing.padded(states, shape), is_token[:, None, None])
+                key, value = (packing.padded(multiply(states), shape) for multiply in layer.keys_values)
+                return layer.answered(packing.padded(states, shape), key, value, packing.is_token(shape[1]))
             own = layer.attention.self
             query, key, value = own.query(states), own.key(states), own.value(states)
             mixed = attend(query, key, value, own.num_attention_heads, packing)
@@ -63,8 +65,17 @@ class Packing:
         self.places = indices(np.pad(places, (0, self.missing)), device)  # (t,) of each token in its text
         self.slots = indices(np.repeat(np.arange(len(lengths)) * width, lengths) + places, device)  # in (b * w,)
         self.ends = torch.from_numpy(ends.astype(np.int32)).to(device)  # (b + 1,) first token of each, then the end
-        self.blocks = [Block(np.diff(ends[first : end + 1]), int(ends[first]), device)
-                       for first, end in alike(lengths)]  # fmt: skip
+        self.lengths, self.device = lengths, device
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        ends = np.concatenate([[0], np.cumsum(self.lengths)])
+        return [Block(np.diff(ends[first : end + 1]), int(ends[first]), self.device)
+                for first, end in alike(self.lengths)]  # fmt: skip
+
+    def is_token(self, width: int) -> torch.Tensor:
+        """bool (b, w)."""
+        return torch.arange(width, device=self.device) < self.ends.diff()[:, None]
 
     def packed(self, states: torch.Tensor) -> torch.Tensor:
         """(b, w, d) -> (t, d)."""
@@ -98,7 +109,7 @@ class Block:
     def by_head(self, given: torch.Tensor, heads: int) -> torch.Tensor:
         """(t, d) -> (n * heads, l, size)."""
         rows = given[self.tokens].index_select(0, self.slots)
-        return rows.view(self.texts, self.length, heads, -1).transpose(1, 2).flatten(0, 1)
+        return rows.view(self.texts, self.length, heads, given.shape[1] // heads).transpose(1, 2).flatten(0, 1)
 
     def by_token(self, given: torch.Tensor, heads: int) -> torch.Tensor:
         """(n * heads, l, size) -> (tokens, d)."""
@@ -134,8 +145,15 @@ def indices(given: np.ndarray, device: torch.device) -> torch.Tensor:
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int, packing: Packing) -> torch.Tensor:
     """Every token's mixture of the values of its own text: queries, keys and values, each (t, d) -> (t, d)."""
-    if query.device.type != "cuda" or query.dtype != torch.bfloat16:
-        return BlockAttention.apply(query, key, value, heads, packing)
+    has_kernel = query.device.type == "cuda" and query.dtype == torch.bfloat16
+    attention = attend_by_kernel if has_kernel else BlockAttention.apply
+    return attention(query, key, value, heads, packing)
+
+
+def attend_by_kernel(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int, packing: Packing
+) -> torch.Tensor:
+    """The same by one kernel for texts of any lengths, on a GPU."""
     from torch.nn.attention.varlen import varlen_attn  # in torch since 2.10
 
     query, key, value = (one.unflatten(1, (heads, -1)) for one in (query, key, value))  # each (t, heads, size)

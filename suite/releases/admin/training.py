@@ -57,7 +57,7 @@ class StartForm(BaseDialogForm):
 
 @admin.register(TrainingRun)
 class TrainingRunAdmin(ReadOnlyAdmin):
-    nothing_yet = "Choose Start a training run above, or call manage.py train: what comes of it is a candidate release."
+    nothing_yet = "Choose Start a training run above, or call manage.py train: a candidate release comes of it."
     list_display = ("id", "shown_state", "done", "release", "requested_by", "requested_at", "finished_at", "message")
     list_filter = ("state",)
     list_select_related = ("release",)
