@@ -2,7 +2,7 @@
 
 All but attention is the same for every token, so the body's own modules run on the (t, d) matrix of them. Attention
 runs by blocks of texts of about one length on the CPU, and by one variable-length kernel on GPUs that know bfloat16;
-others do better with padding.
+other GPUs train with padding.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Packing:
 
     @cached_property
     def blocks(self) -> list[Block]:
+        """Of all texts; made where they are wanted, as the kernel wants none."""
         ends = np.concatenate([[0], np.cumsum(self.lengths)])
         return [Block(np.diff(ends[first : end + 1]), int(ends[first]), self.device)
                 for first, end in alike(self.lengths)]  # fmt: skip
