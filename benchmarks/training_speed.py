@@ -30,7 +30,8 @@ from suite.encoder.model import Encoder
 from suite.encoder.training.config import TrainingConfig
 from suite.encoder.training.loop import Run
 from suite.encoder.training.states import RunFolder
-from suite.encoder.training.tasks import Given
+from suite.encoder.training.tasks import Given, Texts
+from suite.encoder.training.trained_body import TrainedBody
 from suite.management.training import clear_errors
 from suite.releases import snapshot
 
@@ -43,19 +44,29 @@ PLAIN: dict[str, Any] = {"is_embedding_trained": True, "frozen_layers": 0, "prec
 class PlainRun(Run):
     """A run whose vectors are had the plain way."""
 
+    body: PlainBody
+
     def __init__(self, encoder: Encoder, given: Sequence[Given], config: TrainingConfig, folder: RunFolder) -> None:
         super().__init__(encoder, given, replace(config, **PLAIN), folder)
-        self.strings = list(self.texts.numbers)
+
+    def new_body(self, first_new: int | None) -> PlainBody:
+        return PlainBody(self.encoder, self.config, self.texts, first_new)
+
+    def backward(self, which: int, positions: Iterable[int]) -> float:
+        places = list(positions)
+        self.body.repeated = [text for place in places for text in self.tasks[which].train[place].texts]
+        return super().backward(which, places)
+
+
+class PlainBody(TrainedBody):
+    def __init__(self, encoder: Encoder, config: TrainingConfig, texts: Texts, first_new: int | None) -> None:
+        super().__init__(encoder, config, texts, first_new)
+        self.strings = list(texts.numbers)
         self.repeated: list[int] = []  # the texts of the batch under way
         for module in list(self.model.modules()):
             for name, child in module.named_children():
                 if isinstance(child, torch.nn.Dropout):
                     setattr(module, name, torch.nn.Dropout(DROPOUT))
-
-    def backward(self, which: int, positions: Iterable[int]) -> float:
-        places = list(positions)
-        self.repeated = [text for place in places for text in self.tasks[which].train[place].texts]
-        return super().backward(which, places)
 
     def vectors(
         self, texts: Sequence[int], embedded: list[torch.Tensor], pushed: Sequence[torch.Tensor] = ()
@@ -95,7 +106,7 @@ def run(
             "ours": round(examples / median(one for one, _ in taken), 1),
             "plain": round(examples / median(other for _, other in taken), 1),
             "ratio": round(median(other / one for one, other in taken), 2),
-            "precision": "bfloat16" if ours.is_narrow else "float32",
+            "precision": "bfloat16" if ours.body.is_narrow else "float32",
             "tasks": [task.name for task in ours.tasks],
             "batch_size": recipe.batch_size,
             "threads": encoder.threads,

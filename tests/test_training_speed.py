@@ -33,15 +33,15 @@ def test_the_plain_loop_has_the_same_batches_and_vectors(both):
     ]
     texts = range(len(ours.texts.ids))
     assert max(ours.texts.lengths(texts)) == CONFIG.max_tokens  # one is cut
-    assert torch.allclose(ours.embed(texts), plain.embed(texts), atol=1e-5)
+    assert torch.allclose(ours.body.embed(texts), plain.body.embed(texts), atol=1e-5)
 
 
 def test_the_plain_loop_trains_every_embedding(both):
     for run, is_trained in zip(both, (False, True), strict=True):
-        before = run.model.get_input_embeddings().weight.detach().clone()
+        before = run.body.model.get_input_embeddings().weight.detach().clone()
         run.one_batch()
         run.one_batch()
-        assert torch.equal(before, run.model.get_input_embeddings().weight) != is_trained
+        assert torch.equal(before, run.body.model.get_input_embeddings().weight) != is_trained
 
 
 def test_the_plain_loop_encodes_a_text_as_often_as_it_stands_in_a_batch(both, monkeypatch):
@@ -49,13 +49,13 @@ def test_the_plain_loop_encodes_a_text_as_often_as_it_stands_in_a_batch(both, mo
     which, positions = plain.plan[0]
     task = plain.tasks[which]
     task.train[positions[1]] = task.train[positions[0]]
-    seen, encoded = [], plain.encoded
+    seen, encoded = [], plain.body.encoded
 
     def noted(texts):
         seen.append(list(texts))
         return encoded(texts)
 
-    monkeypatch.setattr(plain, "encoded", noted)
+    monkeypatch.setattr(plain.body, "encoded", noted)
     plain.one_batch()
     assert seen == [[task.train[position].texts[0] for position in positions]]
     assert len(set(seen[0])) < len(seen[0])

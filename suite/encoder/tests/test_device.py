@@ -84,7 +84,7 @@ def test_a_run_trains_where_its_body_is(small, fetched, tmp_path, task, change, 
     config = replace(QUICK, precision="float32", plain_texts=0.3, **change)
     run = Run(there, [task, *plain_texts([task], ["a tent", "a lamp"])], config, RunFolder(tmp_path, "d"))
     if is_packed:  # as on a GPU that knows bfloat16
-        run.packed = PackedBody(run.above, there.settings, False)
+        run.body.packed = PackedBody(run.body.above, run.body.settings, False)
     for _ in range(4):
         run.one_batch()
     assert run.measured().keys() == {run.tasks[0].name}

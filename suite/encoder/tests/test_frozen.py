@@ -47,39 +47,39 @@ def test_they_stay_and_those_above_are_trained(deep, tmp_path, adversarial):
 
 
 def states_of(run: Run) -> frozen.FrozenLayers:
-    assert run.frozen
-    return run.frozen
+    assert run.body.frozen
+    return run.body.frozen
 
 
 def test_what_is_kept_gives_the_same_vectors(deep, tmp_path, monkeypatch):
     plain = Run(deep, [mood_task()], replace(FROZEN, frozen_layers=0), RunFolder(tmp_path / "plain", "d"))
     run = Run(deep, [mood_task()], FROZEN, RunFolder(tmp_path / "frozen", "d"))
     texts = list(range(len(run.texts.ids)))
-    expected = plain.embed(texts)
-    torch.testing.assert_close(run.embed(texts), expected, atol=1e-5, rtol=0)
+    expected = plain.body.embed(texts)
+    torch.testing.assert_close(run.body.embed(texts), expected, atol=1e-5, rtol=0)
     monkeypatch.setattr(states_of(run).below, "forward", None)  # everything is known by now
-    torch.testing.assert_close(run.embed(texts[::-1]), expected.flip(0), atol=2e-3, rtol=0)
+    torch.testing.assert_close(run.body.embed(texts[::-1]), expected.flip(0), atol=2e-3, rtol=0)
 
 
 def test_only_so_many_states_are_kept(deep, tmp_path, monkeypatch):
     monkeypatch.setattr(frozen, "KEPT_BYTES", 1_000)
     run = Run(deep, [mood_task()], FROZEN, RunFolder(tmp_path, "d"))
     texts = list(range(len(run.texts.ids)))
-    torch.testing.assert_close(run.embed(texts), run.embed(texts), atol=2e-3, rtol=0)
+    torch.testing.assert_close(run.body.embed(texts), run.body.embed(texts), atol=2e-3, rtol=0)
     assert 0 < sum(one.nbytes for one in states_of(run).kept.values()) <= 1_000
 
 
 def test_nothing_is_dropped_below_and_something_above(deep, tmp_path):
     run = Run(deep, [mood_task()], FROZEN, RunFolder(tmp_path, "d"))
-    run.model.train()
+    run.body.model.train()
     texts = list(range(20))
-    one, other = run.vectors(texts, []), run.vectors(texts, [])
+    one, other = run.body.vectors(texts, []), run.body.vectors(texts, [])
     assert not torch.equal(one, other)
     kept = states_of(run).kept
     states = [kept[text].clone() for text in texts]
     kept.clear()
-    run.model.train()
-    run.vectors(texts, [])
+    run.body.model.train()
+    run.body.vectors(texts, [])
     for text, before in zip(texts, states, strict=True):
         torch.testing.assert_close(kept[text], before, atol=2e-3, rtol=0)
 

@@ -38,13 +38,13 @@ def gradients(encoder: Encoder, folder: RunFolder, is_packed: bool, **changes: A
     fields: dict[str, Any] = {"precision": "float32", "dropout": 0.0} | changes
     config = replace(QUICK, **fields)
     run = Run(encoder, [mood_task(), contrastive_task()], config, folder)
-    assert run.packed
+    assert run.body.packed
     if not is_packed:
-        run.packed = None
+        run.body.packed = None
     for which in (0, 1):
         run.backward(which, range(12))
     found = [one.grad.flatten() for _, one in sorted(run.trained().items()) if one.grad is not None]
-    return run.embed(range(len(run.texts.ids))), torch.cat(found)
+    return run.body.embed(range(len(run.texts.ids))), torch.cat(found)
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])
@@ -65,7 +65,7 @@ def test_vectors_and_gradients_are_those_of_padded_texts(tmp_path, family, chang
 def test_a_body_of_another_family_is_trained_with_padding(tmp_path):
     encoder = of_family("distilbert")
     config = replace(QUICK, learning_rate=1e-2)
-    assert Run(encoder, [mood_task()], config, RunFolder(tmp_path / "one", "d")).packed is None
+    assert Run(encoder, [mood_task()], config, RunFolder(tmp_path / "one", "d")).body.packed is None
     _, progress = fine_tune(encoder, [mood_task()], config, RunFolder(tmp_path / "two", "d"), silent)
     assert progress.evaluations[-1]["mean"] > progress.evaluations[0]["mean"]
 

@@ -501,7 +501,7 @@ def test_a_task_that_the_body_unlearns_only_holds_its_texts_where_they_were(tiny
     task, which = run.tasks[0], 0
     texts = list(dict.fromkeys(text for one in task.train for text in one.texts))
     row = {text: place for place, text in enumerate(texts)}
-    vectors = run.embed(texts).roll(1, dims=0)  # far from where they were
+    vectors = run.body.embed(texts).roll(1, dims=0)  # far from where they were
     held = 10 * run.retained.distance(texts, vectors)
 
     def loss(first: float, last: float) -> torch.Tensor:
@@ -529,7 +529,7 @@ def test_nothing_is_dropped_where_vectors_are_held(tiny, tmp_path):
     seen = {}
     for _ in range(len(run.plan)):
         run.one_batch()
-        seen[run.progress.task] = run.model.training
+        seen[run.progress.task] = run.body.model.training
     assert seen == {
         "shop.moods": True, "shop.pairs": False, "shop.answers contrastive": False, "shop.walks next-item": False
     }  # fmt: skip

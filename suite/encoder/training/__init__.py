@@ -2,6 +2,7 @@
 
 config.py       every knob, with its default
 tasks.py        examples as token ids, and the batches: a plan that depends on the seed alone
+trained_body.py the body in training, and the vectors that it gives texts
 losses.py       what a batch is worth, for each kind of task
 validation.py   the primary metric of every task
 states.py       what is kept on the disk, so that a killed run goes on

@@ -6,28 +6,21 @@ from its last state does what it would have done. Times are added up over all it
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from suite.encoder import engines
 from suite.encoder.heads import CLASSIFICATION
-from suite.encoder.model import Encoder, batches, multiplies_bfloat16, pool
-from suite.encoder.training.body import body_of, freeze, pooling_of, rates, sizes_of, with_adapters, with_dropout
-from suite.encoder.training.characters import grown, learn_apart, learned, size_of, unread, unreadable
+from suite.encoder.model import Encoder
+from suite.encoder.training.body import rates, sizes_of
+from suite.encoder.training.characters import grown, size_of, unread, unreadable
 from suite.encoder.training.config import TrainingConfig
-from suite.encoder.training.frozen import FrozenLayers, divided
 from suite.encoder.training.losses import Heads, Retained, loss_of, perturbation
 from suite.encoder.training.mining import with_hard_negatives
-from suite.encoder.training.packing import PackedBody
 from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.replicas import Replicas, number_of, together
 from suite.encoder.training.states import RunFolder
@@ -42,13 +35,11 @@ from suite.encoder.training.tasks import (
     shown,
     without,
 )
+from suite.encoder.training.trained_body import TrainedBody
 from suite.encoder.training.validation import measure
 
-PASS_TOKENS = 4_096  # padded tokens of one pass through the body; a batch with more takes several
-CPU_STEP = 8  # tokens: widths of bfloat16 passes are multiples of it, since the CPU's library keeps code for each shape
 SAMPLE = 64  # texts that tell whether a quicker engine gives the same vectors
 RECENT_BATCHES = 50  # that the rate of examples is measured over
-FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 # oneDNN reads it when it first computes: of how many shapes it keeps the code. 512 are nearly all of a run, see
 # `packing.py`; at its default of 1,024 a run of other bodies, which has many more, takes half a gigabyte for them.
@@ -78,7 +69,7 @@ def carried_out(
             run = kind(encoder, given, config, folder, replicas)
             run.train(report)
         settings = run.encoder.config_with(weights="", **sizes_of(config))
-        return run.encoder.with_body(run.finished(), settings, run.pooling), run.progress
+        return run.encoder.with_body(run.finished(), settings, run.body.pooling), run.progress
     except torch.OutOfMemoryError as error:
         raise TrainingError("out of memory on the device; use a smaller batch_size or max_tokens") from error
     except MemoryError as error:
@@ -108,34 +99,19 @@ class Run:
         first_new = size_of(encoder.tokenizer)
         self.encoder = encoder = grown(encoder, strange) if strange else encoder
         self.device = encoder.device
-        self.pad_id = int(json.loads(encoder.config).get("pad_token_id") or 0)
         self.texts = Texts(encoder.tokenizer, min(config.max_tokens, encoder.pooling.max_length))
         self.tasks = read_tasks(given, self.texts, config.concatenated, config.seed)
         unheld = unreadable(first_new, self.texts.ids) if strange else set()
         self.tasks = [one for one in map(partial(without, unheld), self.tasks) if one.train]
         torch.manual_seed(config.seed)
-        self.pooling = pooling_of(encoder, config)
-        self.model: Any = with_dropout(body_of(encoder, config), config.dropout)
-        freeze(self.model, config)
-        if strange:  # frozen or not
-            learn_apart(self.model, first_new)
-        if config.lora_rank:
-            self.model = with_adapters(self.model, config.lora_rank)
-        self.frozen, self.above = None, self.model
-        if config.frozen_layers:
-            below, self.above = divided(self.model, config.frozen_layers)
-            self.frozen = FrozenLayers(below)
+        self.body = self.new_body(first_new if strange else None)
         self.heads: Any = self.new_heads().to(self.device)
-        self.is_narrow = config.precision == "bfloat16" or (
-            config.precision == "auto" and multiplies_bfloat16(self.device)
-        )
-        self.packed = PackedBody(self.above, encoder.settings, self.is_narrow) if self.is_packable() else None
         self.as_it_came = self.quick_encoder()
         self.retained = Retained(self.held_tasks(), self.embed_as_it_came, unheld)
         if config.hard_negatives:
-            self.tasks = with_hard_negatives(self.tasks, self.embed, config.hard_negatives)
+            self.tasks = with_hard_negatives(self.tasks, self.body.embed, config.hard_negatives)
         self.plan = Plan(self.tasks, self.texts, config)
-        groups = rates(self.model, config)
+        groups = rates(self.body.model, config)
         groups.append({"params": list(self.heads.parameters()), "lr": config.head_rate})
         self.rates = [group["lr"] for group in groups]
         self.optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
@@ -150,9 +126,9 @@ class Run:
         self.clock = 0.0  # seconds of all lives, as all processes know them
         self.stamps: list[float] = []
 
-    def is_packable(self) -> bool:
-        has_kernel = self.is_narrow and multiplies_bfloat16(self.device)
-        return engines.body.is_known(self.encoder.settings) and (self.device.type == "cpu" or has_kernel)
+    def new_body(self, first_new: int | None) -> TrainedBody:
+        """What is trained and kept; tokens from `first_new` on learn apart."""
+        return TrainedBody(self.encoder, self.config, self.texts, first_new)
 
     def new_heads(self) -> torch.nn.Module:
         """What is trained along with the body and thrown away afterwards."""
@@ -164,13 +140,15 @@ class Run:
         return {number for number, task in enumerate(self.tasks)
                 if is_held and (self.config.is_student or task.kind != CLASSIFICATION)}  # fmt: skip
 
-    @contextmanager
-    def precision(self) -> Iterator[None]:
-        """Autocast to bfloat16 where that is wanted; and on CPUs attention by plain products, as the fused kernel's way
-        back takes ten times as long there."""
-        kernels = [SDPBackend.MATH] if self.device.type == "cpu" else list(FUSED)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_narrow), sdpa_kernel(kernels):
-            yield
+    def embed_as_it_came(self, texts: Sequence[int]) -> torch.Tensor:
+        """Unit vectors of texts by number as the body was before training, all its layers, float32 (n, d)."""
+        vectors = self.as_it_came.embed([self.texts.ids[text] for text in texts])
+        return torch.from_numpy(vectors).to(self.device)
+
+    def quick_encoder(self) -> Encoder:
+        """The encoder as it came, in bfloat16 where that will do."""
+        ids = self.texts.ids
+        return self.encoder.quickest(ids[:: len(ids) // SAMPLE + 1]) if self.body.is_narrow else self.encoder
 
     # The way of a run ------------------------------------------------------------------------------------------
     def train(self, report: Report) -> None:
@@ -224,7 +202,8 @@ class Run:
         number = self.progress.batch + self.replicas.rank
         torch.manual_seed(config.seed * 1_000_003 + number)
         which, positions = self.plan[number % len(self.plan)]
-        self.model.train(which not in self.retained.tasks)  # dropout would pull what is held away from where it was
+        is_held = which in self.retained.tasks  # dropout would pull it away from where it was
+        self.body.model.train(not is_held)
         value = self.backward(which, positions) / config.accumulate
         self.progress.batch += count
         if self.progress.batch // count % config.accumulate == 0 or self.progress.batch == self.progress.batches:
@@ -238,14 +217,14 @@ class Run:
         texts = list(dict.fromkeys(text for one in batch for text in one.texts))
         row = {text: place for place, text in enumerate(texts)}
         embedded: list[torch.Tensor] = []
-        vectors = self.vectors(texts, embedded)
+        vectors = self.body.vectors(texts, embedded)
         loss = self.loss(which, batch, texts, vectors, row)
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss of {task.name} is not a number any more; use a lower learning_rate")
         (loss / self.config.accumulate).backward()
         if self.config.adversarial:
             pushed = [perturbation(one, self.config.adversarial) for one in embedded]
-            vectors = self.vectors(texts, [], pushed)
+            vectors = self.body.vectors(texts, [], pushed)
             again = self.loss(which, batch, texts, vectors, row)
             (again / self.config.accumulate).backward()
         return float(loss.detach())
@@ -273,69 +252,10 @@ class Run:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
 
-    # Vectors -----------------------------------------------------------------------------------------------------
-    def vectors(
-        self, texts: Sequence[int], embedded: list[torch.Tensor], pushed: Sequence[torch.Tensor] = ()
-    ) -> torch.Tensor:
-        """Unit vectors of texts by number, (n, d), with gradients. What each pass through the trained layers
-        begins with, token embeddings mostly, is put into `embedded`, or else `pushed` is added to it."""
-        order, parts = [], []
-        words = self.model.get_input_embeddings()
-        for number, positions in enumerate(batches(self.texts.lengths(texts), PASS_TOKENS)):
-            chosen = [texts[position] for position in positions]
-            ids, mask = self.padded(chosen)
-            with self.precision():
-                states = self.frozen.states(chosen, ids, mask) if self.frozen else words(ids)  # (b, t, d)
-                if pushed:
-                    states = states + pushed[number]
-                elif self.config.adversarial:
-                    states = states if states.requires_grad else states.detach().requires_grad_()
-                    states.retain_grad()
-                    embedded.append(states)
-                states = self.through(states, mask, self.texts.lengths(chosen))
-            parts.append(F.normalize(pool(states, mask, self.pooling.mode), dim=1))
-            order += positions.tolist()
-        places = torch.empty(len(order), dtype=torch.long)
-        places[order] = torch.arange(len(order))
-        return torch.cat(parts)[places.to(self.device)]
-
-    def through(self, states: torch.Tensor, mask: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
-        """The last layer's states, (b, t, d) or (b, 1, d), of embeddings or lower layers' states (b, t, d)."""
-        if self.packed:
-            return self.packed.states(states, lengths)
-        is_full = bool(mask.all())  # then attention takes its fastest path
-        return self.above(inputs_embeds=states, attention_mask=None if is_full else mask.long())[0]
-
-    def padded(self, texts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        lengths = torch.tensor(self.texts.lengths(texts))
-        step = CPU_STEP if self.device.type == "cpu" and self.is_narrow else 1
-        width = min(-(-int(lengths.max()) // step) * step, self.texts.max_tokens)
-        ids = torch.full((len(texts), width), self.pad_id)
-        for row, text in enumerate(texts):
-            ids[row, : lengths[row]] = torch.tensor(self.texts.ids[text])
-        mask = torch.arange(ids.shape[1]) < lengths[:, None]  # (b, t)
-        return ids.to(self.device), mask.to(self.device)
-
-    @torch.no_grad()
-    def embed(self, texts: Sequence[int]) -> torch.Tensor:
-        """Unit vectors of texts by number as the body is now, float32 (n, d)."""
-        self.model.eval()
-        return self.vectors(texts, [])
-
-    def embed_as_it_came(self, texts: Sequence[int]) -> torch.Tensor:
-        """Unit vectors of texts by number as the body was before training, all its layers, float32 (n, d)."""
-        vectors = self.as_it_came.embed([self.texts.ids[text] for text in texts])
-        return torch.from_numpy(vectors).to(self.device)
-
-    def quick_encoder(self) -> Encoder:
-        """The encoder as it came, in bfloat16 where that will do."""
-        ids = self.texts.ids
-        return self.encoder.quickest(ids[:: len(ids) // SAMPLE + 1]) if self.is_narrow else self.encoder
-
     # Looking and keeping -------------------------------------------------------------------------------------------
     def measured(self) -> dict[str, float]:
         """{task: its primary metric} of the body as it is now, the more the better."""
-        return measure(self.tasks, self.heads, self.embed)
+        return measure(self.tasks, self.heads, self.body.embed)
 
     def evaluate(self) -> None:
         began = time.monotonic()
@@ -374,15 +294,12 @@ class Run:
                 self.progress.evaluated(metrics, mean, averaged=kept)
             else:
                 self.adopt(bodies[0])
-        if self.config.lora_rank:
-            self.model = self.model.merge_and_unload()
-        learned(self.model)
-        return self.model.eval().requires_grad_(False)
+        return self.body.finished()
 
     def trained(self) -> Mapping[str, torch.Tensor]:
         """What training changes: of the body, and of the heads."""
         body: dict[str, torch.Tensor] = {
-            f"body.{name}": one for name, one in self.model.named_parameters() if one.requires_grad
+            f"body.{name}": one for name, one in self.body.model.named_parameters() if one.requires_grad
         }
         return body | {f"heads.{name}": one for name, one in self.heads.named_parameters()}
 

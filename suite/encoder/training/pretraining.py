@@ -15,10 +15,11 @@ from torch.nn import functional
 from suite.encoder.checkpoint import FUNNEL
 from suite.encoder.model import Encoder, batches
 from suite.encoder.training.config import ConfigError, TrainingConfig
-from suite.encoder.training.loop import PASS_TOKENS, Run, carried_out
+from suite.encoder.training.loop import Run, carried_out
 from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import TextTask, TrainingError
+from suite.encoder.training.trained_body import PASS_TOKENS
 from suite.encoder.training.validation import sampled
 
 NAME = "masked tokens"  # the task's name, on pages and in logs; its metric is the share of them that is guessed
@@ -76,7 +77,7 @@ class Pretraining(Run):
         self.mask_id = found[0]
         special = [number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special]
         self.special = torch.tensor(special, device=self.device)
-        self.vocabulary, width = self.model.get_input_embeddings().weight.shape
+        self.vocabulary, width = self.body.model.get_input_embeddings().weight.shape
         return Guesses(self.encoder.dimensions, width, self.vocabulary)
 
     def backward(self, which: int, positions: Iterable[int]) -> float:
@@ -96,7 +97,7 @@ class Pretraining(Run):
     @torch.no_grad()
     def measured(self) -> dict[str, float]:
         """The share of masked tokens that are guessed, the same ones every time."""
-        self.model.eval()
+        self.body.model.eval()
         dice = torch.Generator().manual_seed(self.config.seed)
         count = hits = 0
         for seen, mask, chosen, right in self.passes([one.texts[0] for one in sampled(self.tasks[0].validation)], dice):
@@ -107,7 +108,7 @@ class Pretraining(Run):
     def passes(self, texts: Sequence[int], dice: torch.Generator | None) -> Iterator[tuple[torch.Tensor, ...]]:
         """(what the body sees (b, t), which are tokens (b, t), which are to be guessed (b, t), what they are (m,))."""
         for places in batches(self.texts.lengths(texts), PASS_TOKENS):
-            ids, mask = self.padded([texts[place] for place in places])
+            ids, mask = self.body.padded([texts[place] for place in places])
             words = mask & ~torch.isin(ids, self.special)
             drawn, way = (torch.rand(ids.shape, generator=dice).to(self.device) for _ in range(2))
             others = torch.randint(self.vocabulary, ids.shape, generator=dice).to(self.device)
@@ -120,7 +121,7 @@ class Pretraining(Run):
 
     def guesses(self, seen: torch.Tensor, mask: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
         """Logits, float32 (m, v)."""
-        with self.precision():
-            words = self.model.get_input_embeddings()
-            states = self.through(words(seen), mask, mask.sum(dim=1).tolist())
+        with self.body.precision():
+            words = self.body.model.get_input_embeddings()
+            states = self.body.through(words(seen), mask, mask.sum(dim=1).tolist())
             return self.heads(states[chosen], words.weight).float()
