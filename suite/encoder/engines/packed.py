@@ -33,7 +33,8 @@ class PackedEngine:
         has_kernel = device.type == "cuda" and dtype == torch.bfloat16
         self.attend_by = attend_by_kernel if has_kernel else attend_by_stretches
         self.ask_by = ask_by_kernel if has_kernel else ask_by_stretches
-        self.is_stepped = device.type == "cpu" and (precision == INT8 or is_reordered_faster(dtype))
+        is_compiled = has_vnni() if precision == INT8 else is_reordered_faster(dtype)  # by oneDNN, see `stepped`
+        self.is_stepped = device.type == "cpu" and is_compiled
         self.heads, self.dimensions, self.epsilon = body.heads, body.dimensions, body.epsilon
         self.words = body.words.to(device, dtype)
         self.positions = body.positions.to(device, dtype)

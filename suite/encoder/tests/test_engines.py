@@ -103,6 +103,20 @@ def test_every_kind_of_body_equals_its_transformers_model(family, mode, activati
             assert np.einsum("nd,nd->n", found, reference).mean() > 0.98
 
 
+def test_eight_bits_without_vnni_multiply_no_more_rows_than_there_are_tokens(tiny, monkeypatch):
+    monkeypatch.setattr(packed, "has_vnni", lambda: False)
+    engine = PackedEngine(read(tiny.settings, tiny.model.state_dict()), "mean", packed.INT8, CPU)
+    multiply, rows = engine.layers[0].qkv, []
+
+    def noted(states):
+        rows.append(len(states))
+        return multiply(states)
+
+    engine.layers[0].qkv = noted
+    engine.vectors([np.array([101, 2000, 2001, 2002, 102]), np.array([101, 102])])
+    assert rows == [7]
+
+
 @pytest.mark.parametrize("mode", ["mean", "cls"])
 def test_the_kernel_of_a_gpu_is_asked_for_each_text_alone(monkeypatch, tiny, mode):
     """The variable-length kernel runs on GPUs only; here stands a plain one, which reads the same arguments."""
