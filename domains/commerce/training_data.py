@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from domains.commerce.documents import document_key
+from domains.commerce.events import INTERACTION_FIELDS
 from domains.commerce.models import Interaction, Item
 from domains.commerce.plain_records import encoded_text, interaction_row, item_record
 from domains.commerce.recommender.log import KINDS, InteractionLog
@@ -110,4 +111,5 @@ TRAINING_DATA = TrainingData(
     tasks=tasks,
     rows={ITEMS: item_rows, INTERACTIONS: interaction_rows},
     texts={ITEMS: Unlabelled(encoded_text, item_rows)},
+    fields={INTERACTIONS: INTERACTION_FIELDS},
 )

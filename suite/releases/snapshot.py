@@ -170,13 +170,26 @@ def labelling() -> dict[str, Labelling]:
 
 def usable(
     provided: Mapping[str, tuple[Domain, TrainingData]], source: Source, tell: Callable[[str], None]
-) -> Iterator[Record]:
-    """The records of a file that an example can be made of; the others are told with their line and reason."""
+) -> list[Record]:
+    """The records of a file that an example can be made of; the others are told with their line and reason, and fields
+    that the format does not have with their number."""
     if source.name not in provided:
         known = ", ".join(sorted(provided)) or "none"
         raise SnapshotError(f"{source.name}: nothing learns from this format; there are: {known}")
     given = provided[source.name][1]
-    yield from readable(source.path, lambda line, record: problem_of(given, source.name, line, record) or record, tell)
+    found = list(
+        readable(source.path, lambda line, record: problem_of(given, source.name, line, record) or record, tell)
+    )
+    if unknown := given.unknown_fields(source.name, found):
+        tell(f"{source.path}: {unknown}")
+    return found
+
+
+def unknown_fields(name: str, path: Path) -> str:
+    """What is to be said of fields in a file that the format of that name does not have; empty where there are none.
+    Raises `SnapshotError`."""
+    _, given = providers().get(name, (None, None))
+    return given.unknown_fields(name, (one[1] for one in lines_of(path) if isinstance(one, tuple))) if given else ""
 
 
 def readable(path: Path, make: Callable[[int, Record], Made | Problem], tell: Callable[[str], None]) -> Iterator[Made]:

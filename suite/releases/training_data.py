@@ -7,7 +7,8 @@ so the same function makes tasks of either.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from suite.marking import mark_entity, prefix_of
 CLASSIFICATION, PAIR, CONTRASTIVE, NEXT_ITEM = "classification", "pair", "contrastive", "next-item"
 KINDS = (CLASSIFICATION, PAIR, CONTRASTIVE, NEXT_ITEM)
 HELD_OUT = 0.1  # share of the texts that are for validation
+SHOWN_FIELDS, SHOWN_CHARACTERS = 5, 50  # of those that a format does not have, and of the name of each
 
 Record = Mapping[str, Any]
 
@@ -82,13 +84,27 @@ class TrainingData:
 
     `rows` says how the domain's own rows are read in each format. `texts` are the formats that pretraining reads, and
     whose texts training holds where they were.
-    `labelling` says for which heads people label texts that nobody labelled, {head: Labelling}.
+    `labelling` says for which heads people label texts that nobody labelled, {head: Labelling}. `fields` are those of
+    the formats that take no others: what else a file's records hold is named and counted.
     """
 
     tasks: Callable[[Mapping[str, Sequence[Record]]], list[TaskExamples]]
     rows: Mapping[str, Callable[[], Iterator[Record]]]
     texts: Mapping[str, Unlabelled] = field(default_factory=dict)
     labelling: Mapping[str, Labelling] = field(default_factory=dict)
+    fields: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def unknown_fields(self, name: str, records: Iterable[Record]) -> str:
+        """What is to be said of fields that the format of that name does not have; empty where there are none."""
+        known = self.fields.get(name)
+        if known is None:
+            return ""
+        counts = Counter(other for record in records for other in record if other not in known)
+        if not counts:
+            return ""
+        shown = [f"{one[:SHOWN_CHARACTERS]!r} ({count:,})" for one, count in counts.most_common(SHOWN_FIELDS)]
+        shown += [f"{len(counts) - SHOWN_FIELDS:,} more"] * (len(counts) > SHOWN_FIELDS)
+        return f"fields that {name} does not have were left out: {', '.join(shown)}; it has {', '.join(sorted(known))}"
 
 
 def is_held_out(text: str, share: float = HELD_OUT) -> bool:

@@ -27,6 +27,7 @@ from suite.releases.comparison import ACTIVE
 from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request
 from suite.releases.measures import RELEASE, Measure, intervals
 from suite.releases.selectors import NoSuchRelease
+from suite.releases.snapshot import unknown_fields
 
 HEADING = "  95% of release"
 SHOWN_PROBLEMS = 20  # bad lines that are told one by one
@@ -82,6 +83,8 @@ class Command(PlainCommand):
                 self.stderr.write(f"line {problem.line}: {problem.reason}")
             if report.bad:
                 self.stderr.write(f"{len(report.bad):,} bad lines were left out")
+            if unknown := unknown_fields(options["name"], options["data"]):
+                self.stderr.write(unknown)
             if options["baselines"]:
                 report = beside_active(report, evaluation, request)
             answer = as_json(options["name"], report, encoder, time.monotonic() - started)

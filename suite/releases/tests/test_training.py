@@ -48,7 +48,9 @@ def shop(monkeypatch, settings, bodies, tmp_path) -> dict[str, list[dict[str, An
         name: HeadDeclaration(name, "classification", labels, "macro_f1", lambda: Examples(moods(90), moods(60, 1)))
         for name, labels in (("mood", LABELS), ("kind", ()))
     }
-    given = TrainingData(tasks, {name: partial(rows_of, rows, name) for name in rows})
+    given = TrainingData(
+        tasks, {name: partial(rows_of, rows, name) for name in rows}, fields={"shop.moods": {"text", "label"}}
+    )
     monkeypatch.setattr(building, "declared", lambda part, constant: [(SHOP, *pair) for pair in declared.items()])
     monkeypatch.setattr(snapshot, "providers", lambda: dict.fromkeys(rows, (SHOP, given)))
     settings.ENCODER, settings.RELEASES_DIR, settings.ENCODER_THREADS = str(bodies[0]), tmp_path / "releases", 1
@@ -141,6 +143,19 @@ def test_bad_lines_are_told_and_left_out(shop, tmp_path, capsys):
     assert f"{data} line 2: is not shop.moods (AttributeError)" in told
     assert f"{data} line 3: field text is required" in told
     assert "shop.moods: 1 examples left out, their label is not one of bad, fine, good" in told
+
+
+def test_fields_that_a_format_does_not_have_are_named_and_counted(shop, tmp_path, capsys):
+    lines = [one | ({"entiy": "x"} if number < 12 else {}) for number, one in enumerate(records())]
+    lines[0] |= {f"more {letter}": "x" for letter in "abcdef"}
+    data = write(tmp_path / "moods.jsonl", lines)
+    call_command("train", "--data", f"shop.moods={data}", "--config", str(FROZEN), "--output", str(tmp_path / "out"))
+    told = capsys.readouterr().err
+    assert f"{data}: fields that shop.moods does not have were left out: 'entiy' (12), 'more a' (1)" in told
+    assert "'more d' (1), 2 more; it has label, text" in told
+    other = write(tmp_path / "kinds.jsonl", lines)  # a format that takes any
+    call_command("train", "--data", f"shop.kinds={other}", "--config", str(FROZEN), "--output", str(tmp_path / "out"))
+    assert "does not have" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
