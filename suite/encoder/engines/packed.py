@@ -33,7 +33,7 @@ class PackedEngine:
         has_kernel = device.type == "cuda" and dtype == torch.bfloat16
         self.attend_by = attend_by_kernel if has_kernel else attend_by_stretches
         self.ask_by = ask_by_kernel if has_kernel else ask_by_stretches
-        is_compiled = has_vnni() if precision == INT8 else is_reordered_faster(dtype)  # by oneDNN, see `stepped`
+        is_compiled = is_compiled_int8() if precision == INT8 else is_reordered_faster(dtype)
         self.is_stepped = device.type == "cpu" and is_compiled
         self.heads, self.dimensions, self.epsilon = body.heads, body.dimensions, body.epsilon
         self.words = body.words.to(device, dtype)
@@ -237,6 +237,11 @@ def has_vnni() -> bool:
     """Whether products of 8 bits are added up in 32. Elsewhere two are added in 16, which overflows unless the weights
     leave one bit."""
     return torch.cpu._is_vnni_supported()
+
+
+def is_compiled_int8() -> bool:
+    """Whether oneDNN does such products here, and so compiles them for every number of rows."""
+    return has_vnni() or torch.backends.quantized.engine == "onednn"
 
 
 def int8_product(weight: torch.Tensor, bias: torch.Tensor | None, approximation: str | None = None) -> Multiply:

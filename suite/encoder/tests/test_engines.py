@@ -104,17 +104,22 @@ def test_every_kind_of_body_equals_its_transformers_model(family, mode, activati
 
 
 def test_eight_bits_without_vnni_multiply_no_more_rows_than_there_are_tokens(tiny, monkeypatch):
-    monkeypatch.setattr(packed, "has_vnni", lambda: False)
-    engine = PackedEngine(read(tiny.settings, tiny.model.state_dict()), "mean", packed.INT8, CPU)
-    multiply, rows = engine.layers[0].qkv, []
+    monkeypatch.setattr(packed, "is_compiled_int8", lambda: False)
+    rows = []
 
-    def noted(states):
-        rows.append(len(states))
-        return multiply(states)
+    def noted(multiply):
+        def noting(states):
+            rows.append(len(states))
+            return multiply(states)
 
-    engine.layers[0].qkv = noted
-    engine.vectors([np.array([101, 2000, 2001, 2002, 102]), np.array([101, 102])])
-    assert rows == [7]
+        return noting
+
+    for pooling, part, expected in (("mean", "qkv", 7), ("cls", "query", 2)):  # of two texts with seven tokens
+        engine = PackedEngine(read(tiny.settings, tiny.model.state_dict()), pooling, packed.INT8, CPU)
+        layer = engine.last or engine.layers[0]
+        setattr(layer, part, noted(getattr(layer, part)))
+        engine.vectors([np.array([101, 2000, 2001, 2002, 102]), np.array([101, 102])])
+        assert rows.pop() == expected
 
 
 @pytest.mark.parametrize("mode", ["mean", "cls"])

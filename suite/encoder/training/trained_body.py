@@ -30,7 +30,7 @@ FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.
 class TrainedBody:
     """A copy of an encoder's body, made ready to be trained as the configuration says. Raises `TrainingError`."""
 
-    def __init__(self, encoder: Encoder, config: TrainingConfig, texts: Texts, first_new: int | None = None) -> None:
+    def __init__(self, encoder: Encoder, config: TrainingConfig, texts: Texts, first_new: int | None) -> None:
         """Tokens from `first_new` on, where there are any, learn apart, see `characters.py`."""
         self.config, self.texts, self.device = config, texts, encoder.device
         self.settings = encoder.settings
