@@ -27,7 +27,8 @@ MAX_URL = 2_000
 MAX_SOURCE = 120
 MAX_LABELLED, MAX_ENTITY, MAX_LABEL, MAX_NAME = 5_000, 200, 100, 150
 AHEAD = timedelta(minutes=10)  # of our clock: what may be published so far in the future
-LABELLED_FIELDS = frozenset(("text", "label"))
+TOPIC_FIELDS = frozenset(("text", "label"))
+SENTIMENT_FIELDS = TOPIC_FIELDS | {"entity"}
 ARTICLE_FIELDS = frozenset(("article_id", "title", "published_at", "body", "source", "url", "language"))
 
 

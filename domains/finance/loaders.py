@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from domains.finance.events import ARTICLE_FIELDS, LABELLED_FIELDS
+from domains.finance.events import ARTICLE_FIELDS, SENTIMENT_FIELDS, TOPIC_FIELDS
 from domains.finance.news import directory
 from domains.finance.public_data import read_sentfin, read_twitter_topics
 from domains.finance.sample.stream import LIVE as LIVE
@@ -81,11 +81,11 @@ def read_entities(path: Path, options: LoadOptions) -> Iterator[Record]:
 LOADERS = {
     "finance.articles": Loader(read_articles, "articles: .jsonl or .csv, also .gz"),
     "finance.sentiment": Loader(
-        partial(read_lines, "finance.sentiment.labelled", LABELLED_FIELDS | {"entity"}),
+        partial(read_lines, "finance.sentiment.labelled", SENTIMENT_FIELDS),
         "texts with how they, or a name in them, lean; kept for training: .jsonl or .csv, also .gz",
     ),
     "finance.topics": Loader(
-        partial(read_lines, "finance.topic.labelled", LABELLED_FIELDS),
+        partial(read_lines, "finance.topic.labelled", TOPIC_FIELDS),
         "texts with their topic; kept for training: .jsonl or .csv, also .gz",
     ),
     "finance.entities": Loader(

@@ -13,7 +13,7 @@ from functools import cache
 
 from django.db.models import QuerySet
 
-from domains.finance.events import LABELLED_FIELDS
+from domains.finance.events import SENTIMENT_FIELDS, TOPIC_FIELDS
 from domains.finance.models import Article, LabelledText, Score
 from domains.finance.news.scoring import LEANINGS
 from domains.finance.news.services import digest_of
@@ -187,5 +187,5 @@ TRAINING_DATA = TrainingData(
         ),
         "topic": Labelling(TOPIC_RECORDS, topics_to_label, "finance.topic.labelled", "finance.topic.withdrawn"),
     },
-    fields={SENTIMENT_RECORDS: LABELLED_FIELDS | {"entity"}, TOPIC_RECORDS: LABELLED_FIELDS},
+    fields={SENTIMENT_RECORDS: SENTIMENT_FIELDS, TOPIC_RECORDS: TOPIC_FIELDS},
 )

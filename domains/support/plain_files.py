@@ -21,7 +21,12 @@ SOURCE = "file"
 ANSWER_FIELDS = frozenset(("answer_id", "text", "title", "source", "language"))
 QUESTION_FIELDS = frozenset(("question_id", "text", "answer_ids"))
 REQUIRED = {"support.pairs": ("question_id", "question", "answer", "label"), "support.intents": ("text", "label")}
-OPTIONAL = {"support.pairs": ("answer_id",), "support.intents": ()}
+FIELDS = {
+    "support.answers": ANSWER_FIELDS,
+    "support.questions": QUESTION_FIELDS,
+    "support.pairs": frozenset((*REQUIRED["support.pairs"], "answer_id")),
+    "support.intents": frozenset(REQUIRED["support.intents"]),
+}
 RIGHT = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}  # label of support.pairs
 AT_ONCE = 500  # answers whose rows are looked at together
 MAX_FAQ_BYTES = 256 * 2**20
@@ -96,7 +101,7 @@ def read_training_file(format: str) -> Callable[[Path, LoadOptions], Iterator[Re
                 yield found
                 continue
             number, record = found
-            for name in record.keys() - {*REQUIRED[format], *OPTIONAL[format]}:
+            for name in record.keys() - FIELDS[format]:
                 options.unknown_field(name)
             fault = fault_of(record, REQUIRED[format])
             if not fault and format == "support.pairs":

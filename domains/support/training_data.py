@@ -14,15 +14,7 @@ from functools import cache
 from domains.support.documents import is_sought
 from domains.support.learning.labels import labelled, not_labelled
 from domains.support.models import Answer, Feedback, Message, Suggestion
-from domains.support.plain_files import (
-    ANSWER_FIELDS,
-    OPTIONAL,
-    QUESTION_FIELDS,
-    REQUIRED,
-    fault_of,
-    is_right_answer,
-    right_answers,
-)
+from domains.support.plain_files import FIELDS, fault_of, is_right_answer, right_answers
 from domains.support.privacy import mask
 from domains.support.sample.files import sample_answers, sample_questions
 from suite.releases.heads import Examples, LabelledText
@@ -261,11 +253,7 @@ TRAINING_DATA = TrainingData(
     labelling={
         "intent": Labelling("support.intents", not_labelled, "support.intent.labelled", "support.intent.withdrawn")
     },
-    fields={
-        "support.answers": ANSWER_FIELDS,
-        "support.questions": QUESTION_FIELDS,
-        **{name: {*REQUIRED[name], *OPTIONAL[name]} for name in REQUIRED},
-    },
+    fields=FIELDS,
 )
 
 

@@ -187,9 +187,9 @@ def usable(
 
 def unknown_fields(name: str, path: Path) -> str:
     """What is to be said of fields in a file that the format of that name does not have; empty where there are none.
-    Raises `SnapshotError`."""
+    Raises `FormatError`."""
     _, given = providers().get(name, (None, None))
-    return given.unknown_fields(name, (one[1] for one in lines_of(path) if isinstance(one, tuple))) if given else ""
+    return given.unknown_fields(name, (one[1] for one in read_records(path) if isinstance(one, tuple))) if given else ""
 
 
 def readable(path: Path, make: Callable[[int, Record], Made | Problem], tell: Callable[[str], None]) -> Iterator[Made]:

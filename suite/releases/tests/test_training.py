@@ -153,6 +153,8 @@ def test_fields_that_a_format_does_not_have_are_named_and_counted(shop, tmp_path
     told = capsys.readouterr().err
     assert f"{data}: fields that shop.moods does not have were left out: 'entiy' (12), 'more a' (1)" in told
     assert "'more d' (1), 2 more; it has label, text" in told
+    assert "'entiy' (12)" in snapshot.unknown_fields("shop.moods", data)  # which `evaluate` says
+    assert snapshot.unknown_fields("shop.kinds", data) == snapshot.unknown_fields("shop.others", data) == ""
     other = write(tmp_path / "kinds.jsonl", lines)  # a format that takes any
     call_command("train", "--data", f"shop.kinds={other}", "--config", str(FROZEN), "--output", str(tmp_path / "out"))
     assert "does not have" not in capsys.readouterr().err
