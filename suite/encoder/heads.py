@@ -8,7 +8,8 @@ release is measured on no other has seen.
 
 A few dozen examples choose a calibration by chance, and measure calibration hardly at all: 15 bins of three examples
 each are off by .2 whatever the head says. So where examples are few and say what they tell of, both are done by
-cross-validation.
+cross-validation. Where they do not, the examples that are trained on make up for what the half lacks, each judged by a
+head that did not see it; a body that was tuned on them did, so they have no more weight than that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Protocol
 
 import numpy as np
@@ -24,7 +26,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from suite.encoder.metrics import METRICS, evaluate, negative_log_likelihood
+from suite.encoder.metrics import METRICS, evaluate
 from suite.marking import without_mark
 
 CLASSIFICATION, PAIR = "classification", "pair"
@@ -36,6 +38,7 @@ SPREADS = (-0.5, 2.0)  # at -1 all would be equally sure
 SPREAD_PULL = 2.0  # on the square of a head's spread, in nats of all the examples that it is chosen on
 PSEUDO_WEIGHT = 0.3  # of a training example that a release labelled, where one that a person labelled has 1
 FOLDS = 5
+FEW, MANY = 60, 5_000  # examples to choose on; examples that are trained on, of which no more help is sought
 
 Pair = tuple[str, str]
 Example = tuple[str | Pair, str]  # (text, label), or for a pair head ((text, other), label)
@@ -174,10 +177,17 @@ def fit_head(
         probabilities = np.vstack([judged, final.probabilities(x_held[measured])])
         metrics = evaluate(probabilities, np.concatenate([y_known, y_held[measured]]))
         return final, metrics | {"train": float(len(y_known)), "validation": float(len(probabilities))}
+    x_own, y_own = x_train[: len(train)], y_train[: len(train)]
+    folds = folds_of(numbered([about(inputs) for inputs, _ in train]))
+    share = min(1.0, max(0.0, (FEW - len(chosen)) / len(train)))
+    is_helped = share > 0 and len(train) <= MANY and can_fold(folds, y_own, len(spec.labels))
+    others = apart(spec, x_own, y_own, folds) if is_helped else repeat(np.empty((0, len(spec.labels))))
+    y_choice = np.concatenate([y_held[chosen], y_own if is_helped else y_own[:0]])
+    choice_weights = np.repeat([1.0, share], [len(chosen), len(y_choice) - len(chosen)])
     head, strength, least = None, STRENGTHS[0], np.inf
-    for tried, candidate in path(spec, x_train, y_train, weights, STRENGTHS):
-        candidate = calibrate(candidate, x_held[chosen], y_held[chosen])
-        loss = negative_log_likelihood(candidate.probabilities(x_held[chosen]), y_held[chosen])
+    for (tried, candidate), other in zip(path(spec, x_train, y_train, weights, STRENGTHS), others, strict=False):
+        logits = np.vstack([candidate.logits(x_held[chosen]), other])
+        candidate, loss = calibrate(candidate, logits, y_choice, choice_weights)
         if head is not None and loss >= least:
             break  # from here on they only fit the training examples better
         head, strength, least = candidate, tried, loss
@@ -192,22 +202,29 @@ def cross_validate(spec: HeadSpec, x: np.ndarray, y: np.ndarray, folds: np.ndarr
     """(strength, a head calibrated so, probabilities (n, k)): each example is judged by what was fitted without its
     fold."""
     as_it_is = Head(spec, np.eye(len(spec.labels), dtype=np.float32), np.zeros(len(spec.labels), dtype=np.float32))
-    others = [folds != fold for fold in range(FOLDS)]
-    paths = [path(spec, x[kept], y[kept], np.ones(kept.sum()), STRENGTHS) for kept in others]
     logits: np.ndarray = np.empty(0)
-    strength, least = STRENGTHS[0], np.inf
-    for tried in STRENGTHS:
-        found = np.empty((len(y), len(spec.labels)), dtype=np.float32)
-        for fold, fits in enumerate(paths):
-            found[folds == fold] = next(fits)[1].logits(x[folds == fold])
-        loss = negative_log_likelihood(calibrate(as_it_is, found, y).probabilities(found), y)
+    head, strength, least = as_it_is, STRENGTHS[0], np.inf
+    for tried, found in zip(STRENGTHS, apart(spec, x, y, folds), strict=True):
+        candidate, loss = calibrate(as_it_is, found, y)
         if loss >= least:
             break
-        logits, strength, least = found, tried, loss
+        head, logits, strength, least = candidate, found, tried, loss
     judged = np.empty_like(logits)
-    for kept in others:
-        judged[~kept] = calibrate(as_it_is, logits[kept], y[kept]).probabilities(logits[~kept])
-    return strength, calibrate(as_it_is, logits, y), judged
+    for fold in range(FOLDS):
+        is_in = folds == fold
+        judged[is_in] = calibrate(as_it_is, logits[~is_in], y[~is_in])[0].probabilities(logits[is_in])
+    return strength, head, judged
+
+
+def apart(spec: HeadSpec, x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> Iterator[np.ndarray]:
+    """For each of `STRENGTHS` logits of all examples, float32 (n, k), each by a head that saw none of its fold."""
+    others = [folds != fold for fold in range(FOLDS)]
+    paths = [path(spec, x[kept], y[kept], np.ones(kept.sum()), STRENGTHS) for kept in others]
+    for _ in STRENGTHS:
+        found = np.empty((len(y), len(spec.labels)), dtype=np.float32)
+        for kept, fits in zip(others, paths, strict=True):
+            found[~kept] = next(fits)[1].logits(x[~kept])
+        yield found
 
 
 def folds_of(origins: np.ndarray) -> np.ndarray:
@@ -240,11 +257,21 @@ def class_indices(spec: HeadSpec, examples: Sequence[Example], which: str) -> np
     return np.array([order[label] for _, label in examples], dtype=np.int64)
 
 
+def about(inputs: str | Pair) -> str:
+    """The text that an input is about, whichever of its names is marked in it; of a pair the question."""
+    return without_mark(inputs) if isinstance(inputs, str) else inputs[0]
+
+
+def numbered(texts: Sequence[str]) -> np.ndarray:
+    """(n,): the same number for the same text, in order of their coming."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(text, len(numbers)) for text in texts])
+
+
 def halves(inputs: Sequence[str | Pair]) -> tuple[np.ndarray, np.ndarray]:
     """Positions to choose on and positions to measure on, disjoint and both not empty, by a hash of what each input
     is about: a text with each of its names, or a question with each of its answers, is on one side."""
-    about = (without_mark(one) if isinstance(one, str) else one[0] for one in inputs)
-    digests = [hashlib.sha256(repr(one).encode("utf-8", "replace")).digest()[0] for one in about]
+    digests = [hashlib.sha256(repr(about(one)).encode("utf-8", "replace")).digest()[0] for one in inputs]
     is_chosen = np.array(digests) % 2 == 0
     if is_chosen.all() or not is_chosen.any():  # very few
         is_chosen = np.arange(len(inputs)) % 2 == 0
@@ -275,28 +302,38 @@ def class_weights(spec: HeadSpec, labels: np.ndarray, weights: np.ndarray) -> np
     return (counts / counts.mean()) ** -(RARE if spec.primary_metric == "macro_f1" else 0.0)
 
 
-def calibrate(head: Head, features: np.ndarray, labels: np.ndarray) -> Head:
-    """The same head with the temperature, and for classes the spread, that make `labels` most likely.
+def calibrate(
+    head: Head, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[Head, float]:
+    """The same head with the temperature, and for classes the spread, that make `labels` (n,) most likely of its logits
+    (n, k), and the mean loss that is left.
 
-    Temperature scaling after Guo et al., On Calibration of Modern Neural Networks, 2017; one that depends on the logits
+    A few examples that are all judged right do not make it sure of everything: each bears its label with as much
+    certainty as their number allows (Platt, Probabilistic Outputs for Support Vector Machines, 1999). Temperature
+    scaling after Guo et al., On Calibration of Modern Neural Networks, 2017; one that depends on the logits
     after Tomani et al., Parameterized Temperature Scaling, 2022. A pair's odds stay linear in its features, since
     rankers take them as they are.
     """
-    logits = head.logits(features)
-    rows = np.arange(len(labels))
+    weights = np.ones(len(labels)) if weights is None else weights
+    count, classes = weights.sum(), logits.shape[1]
+    certain = (count + 1) / (count + 2)
+    targets = np.full(logits.shape, (1 - certain) / (classes - 1))  # (n, k)
+    targets[np.arange(len(labels)), labels] = certain
+    targets *= weights[:, None] / count
 
     def loss(log_temperature: float, spread: float = 0.0) -> float:
         tried = replace(head, temperature=float(np.exp(log_temperature)), spread=spread)
-        return float(-log_softmax(tried.scaled(logits), axis=1)[rows, labels].mean())
+        return float(-(targets * log_softmax(tried.scaled(logits), axis=1)).sum())
 
     bounds = tuple(np.log(TEMPERATURES))
     best, spread = float(minimize_scalar(loss, bounds=bounds, method="bounded").x), 0.0
     if head.spec.kind == CLASSIFICATION:
-        pull = SPREAD_PULL / len(labels)
+        pull = SPREAD_PULL / count
         found = minimize(lambda both: loss(*both) + pull * both[1] ** 2, [best, 0.0], method="Nelder-Mead",
                          bounds=[bounds, SPREADS])  # fmt: skip
         best, spread = (float(value) for value in found.x)
-    return replace(head, temperature=round(float(np.exp(best)), 6), spread=round(spread, 6))
+    fitted = replace(head, temperature=round(float(np.exp(best)), 6), spread=round(spread, 6))
+    return fitted, loss(best, spread)
 
 
 def calibrated_as(head: Head, other: Head) -> Head:

@@ -161,7 +161,7 @@ def assess(release: Release, trained: Trained, taken: Snapshot, config: Training
             release.compared_with = active.fingerprint
         except CheckpointError as error:
             say(f"Not compared with the active release, which cannot be loaded: {error}")
-    if config.epochs:
+    if config.epochs != 0:
         others["frozen"] = frozen(config, trained.plans).quickest(sample)
     note(release, evaluate(trained.encoder.quickest(sample), trained.plans, taken.tasks, others))
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from suite.domain import Domain, DomainError, domains
 from suite.formats import FormatError, Problem, read_records
+from suite.marking import without_mark
 from suite.releases.training_data import (
     CLASSIFICATION,
     PAIR,
@@ -25,6 +26,7 @@ from suite.releases.training_data import (
     TaskExamples,
     TrainingData,
     Unlabelled,
+    is_held_out,
 )
 
 SHOWN_PROBLEMS = 5  # bad lines of a file that are told one by one
@@ -33,6 +35,8 @@ LEAST_VALIDATION = 2
 MAX_REASON = 200  # characters
 MOST_TEXTS, MOST_CHARACTERS = 50_000, 2_000  # texts without labels, and what is kept of each
 SIDES = ("train", "validation", "pseudo_labelled")
+ENOUGH_HELD, MOST_HELD = 150, 0.3  # examples of classes for validation, but at most this share of them
+MANY_OF_A_CLASS = 30  # examples: where there are fewer, the share is smaller
 LENT = 5  # one in so many training examples, where the data has too few for validation
 
 Made = TypeVar("Made")
@@ -237,7 +241,27 @@ def with_validation(tasks: Iterable[TaskExamples], apart: Iterable[TaskExamples]
     held = {(task.name, task.kind, task.head): [*task.train, *task.validation] for task in apart}
     for task in tasks:
         given = held.get((task.name, task.kind, task.head))
-        yield replace(task, train=[*task.train, *task.validation], validation=given) if given else with_rare(task)
+        if given:
+            yield replace(task, train=[*task.train, *task.validation], validation=given)
+        else:
+            yield with_rare(with_enough(task))
+
+
+def with_enough(task: TaskExamples) -> TaskExamples:
+    """The task with more of its texts for validation, where a tenth of them are too few to tell anything by: those that
+    the same hash would have held out of a larger share. Where each class has a few only, they are wanted for training.
+    """
+    if task.kind != CLASSIFICATION or not task.train:
+        return task
+    count = len(task.train) + len(task.validation)
+    of_a_class = count / len({label for _, label in task.train})
+    share = min(MOST_HELD, ENOUGH_HELD / count, MOST_HELD * of_a_class / MANY_OF_A_CLASS)
+    if len(task.validation) >= share * count:
+        return task
+    sides: dict[bool, list[Any]] = {False: [], True: list(task.validation)}
+    for example in task.train:
+        sides[is_held_out(without_mark(example[0]), share)].append(example)
+    return replace(task, train=sides[False], validation=sides[True])
 
 
 def with_rare(task: TaskExamples) -> TaskExamples:

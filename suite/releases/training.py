@@ -54,7 +54,7 @@ def train(
     say(f"Loading {body}")
     encoder = Encoder.load(body, threads=settings.ENCODER_THREADS)
     remarks: list[str] = []
-    if config.epochs:
+    if config.epochs != 0:
         count = sum(len(task.train) for task in snapshot.tasks)
         say(f"Tuning the body on {count:,} examples of {len(snapshot.tasks)} tasks")
         run = RunFolder(folder, digest(snapshot, config, encoder))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from suite.encoder import heads
 from suite.encoder.fake import FakeEncoder
 from suite.encoder.heads import Head, HeadError, HeadMissing, HeadSpec, calibrate, fit_head, halves
 from suite.encoder.metrics import ece, negative_log_likelihood
@@ -73,7 +74,7 @@ def test_calibration_makes_the_labels_likelier():
     features = rng.normal(size=(3_000, 3)).astype(np.float32)
     labels = np.array([rng.choice(3, p=np.exp(row) / np.exp(row).sum()) for row in features])
     sure = Head(SPEC, 6 * np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32))  # six times too sure
-    calm = calibrate(sure, features, labels)
+    calm, _ = calibrate(sure, sure.logits(features), labels)
     assert 4 < calm.temperature < 9
     before, after = sure.probabilities(features), calm.probabilities(features)
     assert negative_log_likelihood(after, labels) < negative_log_likelihood(before, labels)
@@ -88,7 +89,7 @@ def test_calibration_tells_those_who_are_sure_from_those_in_doubt():
     odds = features * 2 * np.sqrt(np.square(features).mean(axis=1, keepdims=True))
     labels = np.array([rng.choice(3, p=np.exp(row) / np.exp(row).sum()) for row in odds])
     plain = Head(SPEC, np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
-    fitted = calibrate(plain, features, labels)
+    fitted, _ = calibrate(plain, plain.logits(features), labels)
     assert 0.6 < fitted.spread < 1.4
     probabilities = fitted.probabilities(features)
     assert (probabilities.argmax(axis=1) == features.argmax(axis=1)).all()
@@ -98,6 +99,30 @@ def test_calibration_tells_those_who_are_sure_from_those_in_doubt():
     )
     assert negative_log_likelihood(probabilities, labels) < best_single - 0.005
     assert np.allclose(fitted.before_scaling(probabilities), plain.probabilities(features), atol=1e-4)
+
+
+def test_a_few_that_are_judged_right_do_not_make_it_sure_of_everything():
+    logits = 5 * np.eye(3)[np.arange(300) % 3]
+    labels = np.arange(300) % 3
+    plain = Head(SPEC, np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
+    sure = [calibrate(plain, logits[:n], labels[:n])[0].probabilities(logits[:1]).max() for n in (3, 12, 300)]
+    assert sure[0] < 0.85 < sure[1] < 0.95 < 0.98 < sure[2]
+    counted = calibrate(plain, logits, labels, np.full(300, 0.01))[0].probabilities(logits[:1]).max()
+    assert abs(counted - sure[0]) < 0.05, "three hundred of a hundredth each are three"
+
+
+def test_those_that_are_trained_on_make_up_for_few_to_choose_on(monkeypatch):
+    """Six validation examples with wrong labels would have it believe nothing."""
+    wrong = [(text, SPEC.labels[(SPEC.labels.index(label) + 1) % 3]) for text, label in moods(6, seed=1)]
+    clear = [text for text, _ in moods(90, seed=2)]
+
+    def sureness() -> float:
+        head, _ = fit_head(FakeEncoder(), SPEC, moods(150), wrong)
+        return float(FakeEncoder(heads={"mood": head}).classify("mood", clear).max(axis=1).mean())
+
+    assert sureness() > 0.7
+    monkeypatch.setattr(heads, "FEW", 0)
+    assert sureness() < 0.5
 
 
 def test_one_text_with_its_names_is_on_one_side():

@@ -17,7 +17,7 @@ from suite.encoder.heads import PSEUDO_WEIGHT, HeadSpec, fit_head
 from suite.encoder.model import Encoder
 from suite.encoder.tests.test_heads import moods
 from suite.encoder.training import loop, states
-from suite.encoder.training.config import ConfigError, TrainingConfig, read_config
+from suite.encoder.training.config import LEAST_BATCHES, MANY_OF_A_CLASS, ConfigError, TrainingConfig, read_config
 from suite.encoder.training.loop import Run, fine_tune
 from suite.encoder.training.losses import Heads, history, loss_of, softmax_over_texts
 from suite.encoder.training.mining import with_hard_negatives
@@ -30,6 +30,7 @@ from suite.encoder.training.tasks import (
     Task,
     Texts,
     TrainingError,
+    least_batches,
     plain_texts,
     read_tasks,
     with_right,
@@ -159,6 +160,15 @@ def test_a_round_goes_through_every_example_once_and_the_next_in_another_order()
     assert sorted(np.concatenate(first)) == list(range(100))
     assert len(set(np.concatenate(second))) == len(np.concatenate(second))
     assert not np.array_equal(first[0], second[0])
+
+
+def test_few_examples_are_gone_through_more_often_unless_the_number_is_said():
+    assert len(planned(TrainingConfig(batch_size=8), 100)) == LEAST_BATCHES
+    assert len(planned(TrainingConfig(batch_size=8), 2 * MANY_OF_A_CLASS // 3)) == LEAST_BATCHES / 3
+    assert len(planned(TrainingConfig(batch_size=8), 3_000, 1_000)) == 3 * 4_000 / 8
+    assert len(planned(TrainingConfig(batch_size=8, epochs=2), 100)) == 25
+    pairs = Task("pairs", "contrastive", 0, [Example((n, n + 1)) for n in range(80)], [])
+    assert least_batches(pairs) == 0
 
 
 def test_a_batch_is_known_without_the_ones_before_it():

@@ -19,7 +19,7 @@ class TrainingConfig:
     """Defaults are for a body of some 20 million parameters on two CPU cores."""
 
     body: str = ""  # what is tuned: a checkpoint folder, or a name; left out, it is SUITE_ENCODER
-    epochs: float = 3.0  # times that the examples are gone through, all tasks together; 0: the body stays as it is
+    epochs: float | None = None  # times through all examples; 0: the body stays as it is; None: see `Plan`
     minutes: float = 40.0  # the rates decay so that training ends by then at the latest; 0: no limit
     seed: int = 0
     # batches
@@ -65,6 +65,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
+            if value is None and name == "epochs":
+                continue
             is_whole = name in WHOLE
             if isinstance(value, bool) or not isinstance(value, int if is_whole else int | float):
                 raise ConfigError(f"{name} must be a {'whole number' if is_whole else 'number'}")
@@ -83,7 +85,7 @@ class TrainingConfig:
                 raise ConfigError(f"task_weights: {task} must be a number above 0 and at most 1000")
         if not isinstance(self.is_embedding_trained, bool):
             raise ConfigError("is_embedding_trained must be true or false")
-        if self.is_student and not self.epochs:
+        if self.is_student and self.epochs == 0:
             raise ConfigError("layers and feed_forward make a body smaller by teaching it: epochs must be above 0")
         if self.frozen_layers and (self.is_embedding_trained or self.lora_rank):
             raise ConfigError("frozen_layers goes neither with is_embedding_trained nor with lora_rank; use 0")
@@ -111,6 +113,9 @@ class TrainingConfig:
         return {name: value for name, value in self.as_dict().items() if value != default[name]}
 
 
+EPOCHS = 3  # where the configuration does not say
+LEAST_BATCHES = 600  # there, of each task of classes: some hundred examples are gone through more often than thrice
+MANY_OF_A_CLASS = 30  # examples; where there are fewer, they are learned by heart in as many batches, so it gets fewer
 PRECISIONS = ("auto", "bfloat16", "float32")
 WHOLE = {"seed", "batch_size", "accumulate", "max_tokens", "layers", "feed_forward", "frozen_layers", "new_characters",
          "hard_negatives", "evaluations", "patience", "average", "lora_rank", "processes"}  # fmt: skip

@@ -158,7 +158,7 @@ def ask(
             )
         )
     if values is None and not earlier:
-        values = {name: min(max(getattr(config, name), one.low), one.high) for name, one in space.items()}
+        values = {name: min(max(getattr(config, name) or one.low, one.low), one.high) for name, one in space.items()}
     if values is not None:
         study.enqueue_trial(dict(values))
     return study.ask(distributions)
@@ -166,7 +166,7 @@ def ask(
 
 def space_of(config: TrainingConfig) -> dict[str, Range]:
     """The ranges of `config.search`, or else those declared above. Raises `ConfigError`."""
-    if not config.epochs:
+    if config.epochs == 0:
         raise ConfigError("a search needs epochs over 0")
     space = {}
     for name, ends in config.search.items():

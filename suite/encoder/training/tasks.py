@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from suite.encoder.heads import CLASSIFICATION, PAIR, PSEUDO_WEIGHT
 from suite.encoder.model import clean
 from suite.encoder.training.augmentation import put_together
-from suite.encoder.training.config import TrainingConfig
+from suite.encoder.training.config import EPOCHS, LEAST_BATCHES, MANY_OF_A_CLASS, TrainingConfig
 from suite.marking import folded, name_in, texts_in, without_mark
 
 CONTRASTIVE, NEXT_ITEM, TEXT = "contrastive", "next-item", "text"
@@ -186,9 +186,10 @@ def example(given: Given, raw: Any, texts: Texts) -> Example:
 class Plan:
     """The batches of a run in order: `plan[n]` is (the task's number, positions of its training examples).
 
-    Tasks are drawn in proportion to n ** (1 / temperature) of their n examples, times their weight; plain texts are the
-    share that the configuration says. Each goes through its examples in turn, in an order of its own for every round,
-    texts of about the same length together.
+    It ends after `epochs` times through all examples; where the configuration leaves that open, after `EPOCHS`, or when
+    there were the batches that tasks of few examples want. Tasks are drawn in proportion to n ** (1 / temperature) of
+    their n examples, times their weight; plain texts are the share that the configuration says. Each goes through its
+    examples in turn, in an order of its own for every round, texts of about the same length together.
     """
 
     def __init__(self, tasks: Sequence[Task], texts: Texts, config: TrainingConfig) -> None:
@@ -202,7 +203,10 @@ class Plan:
         shares = weights * counts ** (1 / config.task_temperature)
         beside = config.plain_texts if len(names) < len(tasks) else 0.0  # they come beside the rounds of the others
         shares = np.where(counts > 0, (1 - beside) * shares / shares.sum(), beside)
-        total = max(len(tasks), round(config.epochs * counts.sum() / (1 - beside) / config.batch_size))
+        epochs = EPOCHS if config.epochs is None else config.epochs
+        total = max(len(tasks), round(epochs * counts.sum() / (1 - beside) / config.batch_size))
+        if config.epochs is None:
+            total = max(total, round(sum(map(least_batches, tasks))))
         drawn = np.random.default_rng(config.seed).choice(len(tasks), size=total, p=shares)
         self.tasks = drawn.tolist()
         self.turns = turns(self.tasks)
@@ -219,6 +223,13 @@ class Plan:
             rng = np.random.default_rng([self.config.seed, task, which])
             self.rounds[task] = which, list(arranged(self.lengths[task], self.config.batch_size, rng))
         return task, self.rounds[task][1][place]
+
+
+def least_batches(task: Task) -> float:
+    """So many should be of a task where examples are few."""
+    if task.kind != CLASSIFICATION:
+        return 0.0  # what is compared is known to the body already, and is lost by much training on little
+    return LEAST_BATCHES * min(1.0, len(task.train) / task.classes / MANY_OF_A_CLASS)
 
 
 def turns(tasks: Sequence[int]) -> list[int]:

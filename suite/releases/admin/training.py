@@ -30,8 +30,9 @@ class StartForm(BaseDialogForm):
         help_text="Training ends by then at the latest.",
     )  # fmt: skip
     epochs = forms.FloatField(
-        initial=3, min_value=0, max_value=1_000, widget=UnfoldAdminDecimalFieldWidget,
-        help_text="How often all examples are gone through. 0 leaves the body as it is and fits the heads only.",
+        required=False, min_value=0, max_value=1_000, widget=UnfoldAdminDecimalFieldWidget,
+        help_text="How often all examples are gone through. Left empty: three times, and more often where they are "
+        "few. 0 leaves the body as it is and fits the heads only.",
     )  # fmt: skip
     trials = forms.IntegerField(
         required=False, initial=0, min_value=0, max_value=500, widget=UnfoldAdminIntegerFieldWidget,
@@ -141,7 +142,8 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     )
     def start(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
         given = form.cleaned_data
-        config = {"minutes": given["minutes"], "epochs": given["epochs"]} | given["config"]
+        fields = {name: given[name] for name in ("minutes", "epochs") if given[name] is not None}
+        config = fields | given["config"]
         run = services.request_training(config=config, trials=given["trials"] or 0, by=request.user.get_username())
         messages.success(request, f"Asked for: {run}. A process of its own works on it.")
         return go(request, reverse("admin:releases_trainingrun_change", args=[run.pk]))

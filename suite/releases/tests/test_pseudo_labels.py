@@ -12,7 +12,7 @@ from suite.marking import mark_entity, without_mark
 from suite.releases import pseudo_labels, runs, services, snapshot
 from suite.releases.models import Release
 from suite.releases.pseudo_labels import scorer, texts_in, with_pseudo_labels
-from suite.releases.snapshot import Snapshot
+from suite.releases.snapshot import Snapshot, with_enough
 from suite.releases.tests.test_training import records, shop, tasks  # noqa: F401  the fixture
 from suite.releases.training_data import Labelling, TaskExamples, is_held_out
 
@@ -103,4 +103,5 @@ def test_a_run_learns_from_them_and_says_so(unlabelled, shop, settings, tmp_path
     assert run.state == "done", run.message
     [line] = [line for line in run.notes.splitlines() if "pseudo-labels of" in line]
     count = int(line.split()[1])
-    assert f"Fitting head mood on {count + len(taken().tasks[0].train):,} examples" in run.notes
+    learned = with_enough(taken().tasks[0]).train
+    assert f"Fitting head mood on {count + len(learned):,} examples" in run.notes

@@ -18,6 +18,7 @@ from suite.encoder.model import Encoder
 from suite.encoder.tests.test_heads import moods
 from suite.encoder.training.config import TrainingConfig
 from suite.management.training import working_folder
+from suite.marking import mark_entity, without_mark
 from suite.releases import building, runtime, snapshot
 from suite.releases.heads import Examples, HeadDeclaration
 from suite.releases.models import Release
@@ -220,6 +221,26 @@ def test_a_class_that_came_to_stand_for_validation_alone_is_trained_on():
     task = TaskExamples("shop.kinds", "classification", "kind", (), [("c", "bad"), ("d", "good")], held)
     [found] = snapshot.with_validation([task], [])
     assert (found.train[-1], found.validation) == (("b", "rare"), [("a", "bad")])
+
+
+def test_of_few_examples_more_stand_for_validation_and_all_names_of_a_text_on_one_side():
+    texts = [f"Arla and Boliden report {number}" for number in range(2_000)]
+    examples = [(mark_entity(text, name), "good") for text in texts for name in ("", "Arla")]
+
+    def held_of(count: int) -> set[str]:
+        sides: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
+        for example in examples[:count]:
+            sides[is_held_out(without_mark(example[0]))].append(example)
+        task = TaskExamples("shop.moods", "classification", "mood", LABELS, sides[False], sides[True])
+        found = snapshot.with_enough(task)
+        held, learned = ({without_mark(text) for text, _ in side} for side in (found.validation, found.train))
+        assert len(found.train) + len(found.validation) == count and held.isdisjoint(learned)
+        assert {without_mark(text) for text, _ in task.validation} <= held
+        return held
+
+    assert abs(len(held_of(200)) - 0.3 * 100) < 12
+    assert abs(len(held_of(1_000)) - 0.15 * 500) < 20
+    assert held_of(4_000) == {text for text in texts if is_held_out(text)}
 
 
 def test_two_processes_do_not_train_for_one_folder(shop, tmp_path):
