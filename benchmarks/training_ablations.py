@@ -22,7 +22,7 @@ from django.core.management.base import CommandError
 from tqdm import tqdm
 
 from benchmarks.training_quality import PublicData, configured, prepared, write
-from suite.encoder.training.config import TrainingConfig
+from suite.encoder.training.config import EPOCHS, TrainingConfig
 from suite.management.training import clear_errors
 
 NAME = "training-ablations"
@@ -109,7 +109,7 @@ def pretrained(public: PublicData, config: TrainingConfig, told: io.TextIOBase) 
     inputs = [f"--data={format}={public.folder / file}.jsonl" for file, format in sources.items()
               if (public.folder / f"{file}.jsonl").exists()]  # fmt: skip
     place = public.folder / "pretraining.json"
-    fields = {"epochs": config.epochs, "minutes": config.minutes * READING, "seed": config.seed}
+    fields = {"epochs": config.epochs or EPOCHS, "minutes": config.minutes * READING, "seed": config.seed}
     place.write_text(json.dumps(fields))
     output = public.folder / "pretrained"
     call_command("pretrain", *inputs, f"--config={place}", f"--output={output}", stdout=io.StringIO(), stderr=told)

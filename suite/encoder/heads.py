@@ -178,7 +178,8 @@ def fit_head(
         metrics = evaluate(probabilities, np.concatenate([y_known, y_held[measured]]))
         return final, metrics | {"train": float(len(y_known)), "validation": float(len(probabilities))}
     x_own, y_own = x_train[: len(train)], y_train[: len(train)]
-    folds = folds_of(numbered([about(inputs) for inputs, _ in train]))
+    known = np.array(origins[: len(train)]) if origins else numbered([about(inputs) for inputs, _ in train])
+    folds = folds_of(known)
     share = min(1.0, max(0.0, (FEW - len(chosen)) / len(train)))
     is_helped = share > 0 and len(train) <= MANY and can_fold(folds, y_own, len(spec.labels))
     others = apart(spec, x_own, y_own, folds) if is_helped else repeat(np.empty((0, len(spec.labels))))

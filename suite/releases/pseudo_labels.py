@@ -19,7 +19,7 @@ from suite.encoder.training.config import TrainingConfig
 from suite.marking import folded, texts_in
 from suite.releases import runtime, selectors
 from suite.releases.building import fit_heads
-from suite.releases.snapshot import Snapshot, labelling
+from suite.releases.snapshot import Snapshot, labelling, share_held
 from suite.releases.training import head_plans
 from suite.releases.training_data import CLASSIFICATION, Labelling, TaskExamples, is_held_out
 
@@ -72,9 +72,10 @@ def candidates(task: TaskExamples, given: Labelling, held: set[str]) -> Iterator
     """Different texts without a label, newest first; `held` are those that stand for validation. One that would stand
     there, were it labelled, is none either."""
     seen = {text for text, _ in task.train}
+    share = share_held(task)
     for record in given.rows():
         text = given.read(record)
-        if text not in seen and not is_held_out(record["text"]) and folded(text) not in held:
+        if text not in seen and not is_held_out(record["text"], share) and folded(text) not in held:
             seen.add(text)
             yield text
 

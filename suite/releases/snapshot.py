@@ -20,6 +20,7 @@ from suite.formats import FormatError, Problem, read_records
 from suite.marking import without_mark
 from suite.releases.training_data import (
     CLASSIFICATION,
+    HELD_OUT,
     PAIR,
     Labelling,
     Record,
@@ -36,7 +37,7 @@ MAX_REASON = 200  # characters
 MOST_TEXTS, MOST_CHARACTERS = 50_000, 2_000  # texts without labels, and what is kept of each
 SIDES = ("train", "validation", "pseudo_labelled")
 ENOUGH_HELD, MOST_HELD = 150, 0.3  # examples of classes for validation, but at most this share of them
-MANY_OF_A_CLASS = 30  # examples: where there are fewer, the share is smaller
+MOST_OF_CLASSES = 3  # and at most this over their number: of many, each has but a few, which are wanted for training
 LENT = 5  # one in so many training examples, where the data has too few for validation
 
 Made = TypeVar("Made")
@@ -249,19 +250,25 @@ def with_validation(tasks: Iterable[TaskExamples], apart: Iterable[TaskExamples]
 
 def with_enough(task: TaskExamples) -> TaskExamples:
     """The task with more of its texts for validation, where a tenth of them are too few to tell anything by: those that
-    the same hash would have held out of a larger share. Where each class has a few only, they are wanted for training.
-    """
-    if task.kind != CLASSIFICATION or not task.train:
+    the same hash would have held out of a larger share. A task that is split in another way is left as it is."""
+    share = share_held(task)
+    if task.kind != CLASSIFICATION or share <= HELD_OUT:
         return task
-    count = len(task.train) + len(task.validation)
-    of_a_class = count / len({label for _, label in task.train})
-    share = min(MOST_HELD, ENOUGH_HELD / count, MOST_HELD * of_a_class / MANY_OF_A_CLASS)
-    if len(task.validation) >= share * count:
+    held = [is_held_out(without_mark(text)) for text, _ in (*task.train, *task.validation)]
+    if held != [False] * len(task.train) + [True] * len(task.validation):
         return task
     sides: dict[bool, list[Any]] = {False: [], True: list(task.validation)}
     for example in task.train:
         sides[is_held_out(without_mark(example[0]), share)].append(example)
     return replace(task, train=sides[False], validation=sides[True])
+
+
+def share_held(task: TaskExamples) -> float:
+    """The share of a classification's texts that are for validation. It falls only, as examples and classes come in: so
+    what was once held out of a release's training measures it still."""
+    examples = [*task.train, *task.validation]
+    classes = len({label for _, label in examples})
+    return max(HELD_OUT, min(MOST_HELD, MOST_OF_CLASSES / max(1, classes), ENOUGH_HELD / max(1, len(examples))))
 
 
 def with_rare(task: TaskExamples) -> TaskExamples:

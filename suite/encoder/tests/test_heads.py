@@ -125,6 +125,28 @@ def test_those_that_are_trained_on_make_up_for_few_to_choose_on(monkeypatch):
     assert sureness() < 0.5
 
 
+def test_they_weigh_no_more_than_what_is_lacking_and_a_class_that_is_there_once_does_no_harm():
+    wrong = [(text, SPEC.labels[(SPEC.labels.index(label) + 1) % 3]) for text, label in moods(90, seed=1)]
+    head, _ = fit_head(FakeEncoder(), SPEC, moods(600), wrong)
+    assert FakeEncoder(heads={"mood": head}).classify("mood", [text for text, _ in moods(90, seed=2)]).max() < 0.6
+    rare = [example for example in moods(60) if example[1] != "good"] + [("lovely w1", "good")]
+    assert fit_head(FakeEncoder(), SPEC, rare, moods(9, seed=1))[0].weight.shape[0] == 3
+
+
+def test_names_of_one_text_do_not_make_up_for_each_other():
+    """Sixty texts with labels by chance, in each of which several names are marked."""
+    rng = np.random.default_rng(5)
+    told = [(text, str(rng.choice(SPEC.labels))) for text, _ in moods(60)]
+    train = [(mark_entity(text, name), label) for text, label in told for name in ("", *text.split()[:3])]
+    head, _ = fit_head(FakeEncoder(), SPEC, train, moods(4, seed=1))
+    parted, _ = fit_head(FakeEncoder(), SPEC, train, moods(4, seed=1), range(len(train) + 4), [("w1", "good")])
+    texts = [text for text, _ in train]
+    sure, surer = (
+        FakeEncoder(heads={"mood": one}).classify("mood", texts).max(axis=1).mean() for one in (head, parted)
+    )
+    assert sure < 0.7 < surer
+
+
 def test_one_text_with_its_names_is_on_one_side():
     texts = [f"A and B report {number}" for number in range(200)]
     marked = [mark_entity(text, name) for text in texts for name in ("", "A", "B")]

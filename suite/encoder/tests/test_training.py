@@ -25,12 +25,13 @@ from suite.encoder.training.progress import Progress
 from suite.encoder.training.replicas import Replicas, together
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import (
+    PLAIN,
+    TEXT,
     Example,
     Plan,
     Task,
     Texts,
     TrainingError,
-    least_batches,
     plain_texts,
     read_tasks,
     with_right,
@@ -165,10 +166,22 @@ def test_a_round_goes_through_every_example_once_and_the_next_in_another_order()
 def test_few_examples_are_gone_through_more_often_unless_the_number_is_said():
     assert len(planned(TrainingConfig(batch_size=8), 100)) == LEAST_BATCHES
     assert len(planned(TrainingConfig(batch_size=8), 2 * MANY_OF_A_CLASS // 3)) == LEAST_BATCHES / 3
-    assert len(planned(TrainingConfig(batch_size=8), 3_000, 1_000)) == 3 * 4_000 / 8
+    assert len(planned(TrainingConfig(batch_size=8), 6_000, 3_000)) == 3 * 9_000 / 8
     assert len(planned(TrainingConfig(batch_size=8, epochs=2), 100)) == 25
-    pairs = Task("pairs", "contrastive", 0, [Example((n, n + 1)) for n in range(80)], [])
-    assert least_batches(pairs) == 0
+
+
+def test_what_is_compared_is_not_gone_through_more_often_beside_few_texts_of_classes():
+    texts = Texts.__new__(Texts)
+    texts.ids = [[0]] * 400
+    moods, plain = (Task(name, kind, 2, [Example((n,), 0) for n in range(200)], [])
+                    for name, kind in (("moods", "classification"), (PLAIN, TEXT)))  # fmt: skip
+    pairs = Task("pairs", "contrastive", 0, [Example((n, n + 1)) for n in range(200)], [])
+    config = TrainingConfig(batch_size=8, plain_texts=0.2)
+    plan, thrice = (Plan([moods, pairs, plain], texts, one) for one in (config, replace(config, epochs=3)))
+    assert plan.tasks.count(0) == LEAST_BATCHES
+    assert plan.tasks.count(1) == thrice.tasks.count(1) < 100
+    assert abs(plan.tasks.count(2) / len(plan) - 0.2) < 0.03
+    assert 0.3 < plan.tasks[: len(plan) // 2].count(1) / plan.tasks.count(1) < 0.7, "spread over the run"
 
 
 def test_a_batch_is_known_without_the_ones_before_it():

@@ -9,10 +9,10 @@ are all that a search that was killed needs to go on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from suite.encoder.training.config import LIMITS, WHOLE, ConfigError, TrainingConfig
+from suite.encoder.training.config import EPOCHS, LIMITS, WHOLE, ConfigError, TrainingConfig
 from suite.encoder.training.progress import Progress, Report
 from suite.encoder.training.tasks import TrainingError
 
@@ -158,7 +158,8 @@ def ask(
             )
         )
     if values is None and not earlier:
-        values = {name: min(max(getattr(config, name) or one.low, one.low), one.high) for name, one in space.items()}
+        given = asdict(replace(config, epochs=EPOCHS if config.epochs is None else config.epochs))
+        values = {name: min(max(given[name], one.low), one.high) for name, one in space.items()}
     if values is not None:
         study.enqueue_trial(dict(values))
     return study.ask(distributions)

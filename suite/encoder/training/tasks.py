@@ -186,10 +186,10 @@ def example(given: Given, raw: Any, texts: Texts) -> Example:
 class Plan:
     """The batches of a run in order: `plan[n]` is (the task's number, positions of its training examples).
 
-    It ends after `epochs` times through all examples; where the configuration leaves that open, after `EPOCHS`, or when
-    there were the batches that tasks of few examples want. Tasks are drawn in proportion to n ** (1 / temperature) of
-    their n examples, times their weight; plain texts are the share that the configuration says. Each goes through its
-    examples in turn, in an order of its own for every round, texts of about the same length together.
+    Tasks are drawn in proportion to n ** (1 / temperature) of their n examples, times their weight; plain texts are the
+    share that the configuration says. Each goes through its examples in turn, in an order of its own for every round,
+    texts of about the same length together. Where the configuration does not say how many rounds there are, tasks of
+    few examples have more than `EPOCHS`.
     """
 
     def __init__(self, tasks: Sequence[Task], texts: Texts, config: TrainingConfig) -> None:
@@ -205,9 +205,11 @@ class Plan:
         shares = np.where(counts > 0, (1 - beside) * shares / shares.sum(), beside)
         epochs = EPOCHS if config.epochs is None else config.epochs
         total = max(len(tasks), round(epochs * counts.sum() / (1 - beside) / config.batch_size))
+        dice = np.random.default_rng(config.seed)
+        drawn = dice.choice(len(tasks), size=total, p=shares)
         if config.epochs is None:
-            total = max(total, round(sum(map(least_batches, tasks))))
-        drawn = np.random.default_rng(config.seed).choice(len(tasks), size=total, p=shares)
+            drawn = np.concatenate([drawn, missing(tasks, np.bincount(drawn, minlength=len(tasks)), beside)])
+            drawn = dice.permutation(drawn) if len(drawn) > total else drawn
         self.tasks = drawn.tolist()
         self.turns = turns(self.tasks)
         self.rounds: dict[int, tuple[int, list[np.ndarray]]] = {}  # the newest of each task
@@ -225,11 +227,19 @@ class Plan:
         return task, self.rounds[task][1][place]
 
 
-def least_batches(task: Task) -> float:
-    """So many should be of a task where examples are few."""
-    if task.kind != CLASSIFICATION:
-        return 0.0  # what is compared is known to the body already, and is lost by much training on little
-    return LEAST_BATCHES * min(1.0, len(task.train) / task.classes / MANY_OF_A_CLASS)
+def missing(tasks: Sequence[Task], batches: np.ndarray, beside: float) -> np.ndarray:
+    """The numbers of tasks of few examples, as often as they lack batches, `batches` (tasks,) being what each has; and
+    that of the plain texts, so that they stay the share `beside` of all. None of what is compared: the body knows it
+    already, and loses it by much training on little."""
+    wanted = np.array([least_batches(task) if task.kind == CLASSIFICATION else 0 for task in tasks])
+    lacking = np.maximum(0, wanted - batches)
+    is_plain = np.array([task.name == PLAIN for task in tasks])
+    lacking[is_plain] = round(lacking.sum() * beside / (1 - beside))
+    return np.repeat(np.arange(len(tasks)), lacking)
+
+
+def least_batches(task: Task) -> int:
+    return round(LEAST_BATCHES * min(1.0, len(task.train) / task.classes / MANY_OF_A_CLASS))
 
 
 def turns(tasks: Sequence[int]) -> list[int]:

@@ -225,13 +225,16 @@ def test_a_class_that_came_to_stand_for_validation_alone_is_trained_on():
 
 def test_of_few_examples_more_stand_for_validation_and_all_names_of_a_text_on_one_side():
     texts = [f"Arla and Boliden report {number}" for number in range(2_000)]
-    examples = [(mark_entity(text, name), "good") for text in texts for name in ("", "Arla")]
+    examples = [(mark_entity(text, name), LABELS[len(text) % 3]) for text in texts for name in ("", "Arla")]
+
+    def task_of(examples: list[tuple[str, str]], share: float = 0.1) -> TaskExamples:
+        sides: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
+        for example in examples:
+            sides[is_held_out(without_mark(example[0]), share)].append(example)
+        return TaskExamples("shop.moods", "classification", "mood", (), sides[False], sides[True])
 
     def held_of(count: int) -> set[str]:
-        sides: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
-        for example in examples[:count]:
-            sides[is_held_out(without_mark(example[0]))].append(example)
-        task = TaskExamples("shop.moods", "classification", "mood", LABELS, sides[False], sides[True])
+        task = task_of(examples[:count])
         found = snapshot.with_enough(task)
         held, learned = ({without_mark(text) for text, _ in side} for side in (found.validation, found.train))
         assert len(found.train) + len(found.validation) == count and held.isdisjoint(learned)
@@ -241,6 +244,10 @@ def test_of_few_examples_more_stand_for_validation_and_all_names_of_a_text_on_on
     assert abs(len(held_of(200)) - 0.3 * 100) < 12
     assert abs(len(held_of(1_000)) - 0.15 * 500) < 20
     assert held_of(4_000) == {text for text in texts if is_held_out(text)}
+    assert held_of(1_000) & set(texts[:100]) <= held_of(200), "what is held of more was held of fewer"
+    of_many = task_of([(text, str(number % 100)) for number, text in enumerate(texts[:300])])
+    split_otherwise = task_of(examples[:200], 0.05)
+    assert all(snapshot.with_enough(task) == task for task in (of_many, split_otherwise))
 
 
 def test_two_processes_do_not_train_for_one_folder(shop, tmp_path):

@@ -28,6 +28,8 @@ def test_a_run_is_started_with_its_settings(operator):  # noqa: F811
     assert run.config == {"minutes": 5.0, "epochs": 1.0, "batch_size": 64}
     assert (run.state, run.has_rows, run.requested_by) == ("requested", True, "ada")
     assert answer.url == f"{RUNS}{run.pk}/change/"
+    operator.post(f"{RUNS}start/", form | {"epochs": ""})
+    assert TrainingRun.objects.latest("pk").config == {"minutes": 5.0, "batch_size": 64}
 
 
 @pytest.mark.parametrize(("field", "value", "message"), [
