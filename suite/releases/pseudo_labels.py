@@ -19,9 +19,10 @@ from suite.encoder.training.config import TrainingConfig
 from suite.marking import folded, texts_in
 from suite.releases import runtime, selectors
 from suite.releases.building import fit_heads
-from suite.releases.snapshot import Snapshot, labelling, share_held
+from suite.releases.snapshot import Snapshot, labelling
 from suite.releases.training import head_plans
 from suite.releases.training_data import CLASSIFICATION, Labelling, TaskExamples, is_held_out
+from suite.releases.validation import share_held
 
 MOST_SCORED = 20_000  # newest texts of a task; some minutes on two cores
 AT_ONCE = 512  # texts scored together

@@ -17,18 +17,16 @@ from typing import Any, TypeVar
 
 from suite.domain import Domain, DomainError, domains
 from suite.formats import FormatError, Problem, read_records
-from suite.marking import without_mark
 from suite.releases.training_data import (
     CLASSIFICATION,
-    HELD_OUT,
     PAIR,
     Labelling,
     Record,
     TaskExamples,
     TrainingData,
     Unlabelled,
-    is_held_out,
 )
+from suite.releases.validation import with_enough, with_rare
 
 SHOWN_PROBLEMS = 5  # bad lines of a file that are told one by one
 CONTRADICTORY = 0.05  # share of the inputs that may bear two labels; they are left out, and more is an error
@@ -36,8 +34,6 @@ LEAST_VALIDATION = 2
 MAX_REASON = 200  # characters
 MOST_TEXTS, MOST_CHARACTERS = 50_000, 2_000  # texts without labels, and what is kept of each
 SIDES = ("train", "validation", "pseudo_labelled")
-ENOUGH_HELD, MOST_HELD = 150, 0.3  # examples of classes for validation, but at most this share of them
-MOST_OF_CLASSES = 3  # and at most this over their number: of many, each has but a few, which are wanted for training
 LENT = 5  # one in so many training examples, where the data has too few for validation
 
 Made = TypeVar("Made")
@@ -246,39 +242,6 @@ def with_validation(tasks: Iterable[TaskExamples], apart: Iterable[TaskExamples]
             yield replace(task, train=[*task.train, *task.validation], validation=given)
         else:
             yield with_rare(with_enough(task))
-
-
-def with_enough(task: TaskExamples) -> TaskExamples:
-    """The task with more of its texts for validation, where a tenth of them are too few to tell anything by: those that
-    the same hash would have held out of a larger share. A task that is split in another way is left as it is."""
-    share = share_held(task)
-    if task.kind != CLASSIFICATION or share <= HELD_OUT:
-        return task
-    held = [is_held_out(without_mark(text)) for text, _ in (*task.train, *task.validation)]
-    if held != [False] * len(task.train) + [True] * len(task.validation):
-        return task
-    sides: dict[bool, list[Any]] = {False: [], True: list(task.validation)}
-    for example in task.train:
-        sides[is_held_out(without_mark(example[0]), share)].append(example)
-    return replace(task, train=sides[False], validation=sides[True])
-
-
-def share_held(task: TaskExamples) -> float:
-    """The share of a classification's texts that are for validation. It falls only, as examples and classes come in: so
-    what was once held out of a release's training measures it still."""
-    examples = [*task.train, *task.validation]
-    classes = len({label for _, label in examples})
-    return max(HELD_OUT, min(MOST_HELD, MOST_OF_CLASSES / max(1, classes), ENOUGH_HELD / max(1, len(examples))))
-
-
-def with_rare(task: TaskExamples) -> TaskExamples:
-    """The task with the examples of classes that came to stand for validation alone, as rare ones may, to train on."""
-    if task.kind != CLASSIFICATION:
-        return task
-    seen = {label for _, label in task.train}
-    rare = [example for example in task.validation if example[1] not in seen]
-    kept = [example for example in task.validation if example[1] in seen]
-    return replace(task, train=[*task.train, *rare], validation=kept) if rare else task
 
 
 # Texts without labels ----------------------------------------------------------------------------------------

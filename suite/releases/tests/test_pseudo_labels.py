@@ -12,9 +12,10 @@ from suite.marking import mark_entity, without_mark
 from suite.releases import pseudo_labels, runs, services, snapshot
 from suite.releases.models import Release
 from suite.releases.pseudo_labels import scorer, texts_in, with_pseudo_labels
-from suite.releases.snapshot import Snapshot, with_enough
+from suite.releases.snapshot import Snapshot
 from suite.releases.tests.test_training import records, shop, tasks  # noqa: F401  the fixture
 from suite.releases.training_data import Labelling, TaskExamples, is_held_out
+from suite.releases.validation import with_enough
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NEW = [text for text, _ in moods(400, seed=7)]

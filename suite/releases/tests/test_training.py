@@ -24,6 +24,7 @@ from suite.releases.heads import Examples, HeadDeclaration
 from suite.releases.models import Release
 from suite.releases.training import digest
 from suite.releases.training_data import TaskExamples, TrainingData, is_held_out
+from suite.releases.validation import with_enough
 
 pytestmark = pytest.mark.django_db
 SHOP = Domain(label="shop", title="Shop")
@@ -235,7 +236,7 @@ def test_of_few_examples_more_stand_for_validation_and_all_names_of_a_text_on_on
 
     def held_of(count: int) -> set[str]:
         task = task_of(examples[:count])
-        found = snapshot.with_enough(task)
+        found = with_enough(task)
         held, learned = ({without_mark(text) for text, _ in side} for side in (found.validation, found.train))
         assert len(found.train) + len(found.validation) == count and held.isdisjoint(learned)
         assert {without_mark(text) for text, _ in task.validation} <= held
@@ -247,7 +248,8 @@ def test_of_few_examples_more_stand_for_validation_and_all_names_of_a_text_on_on
     assert held_of(1_000) & set(texts[:100]) <= held_of(200), "what is held of more was held of fewer"
     of_many = task_of([(text, str(number % 100)) for number, text in enumerate(texts[:300])])
     split_otherwise = task_of(examples[:200], 0.05)
-    assert all(snapshot.with_enough(task) == task for task in (of_many, split_otherwise))
+    compared = TaskExamples("shop.pairs", "contrastive", "", (), [("a", "b", ("c",))], [("d", "e", ())])
+    assert all(with_enough(task) == task for task in (of_many, split_otherwise, compared))
 
 
 def test_two_processes_do_not_train_for_one_folder(shop, tmp_path):
