@@ -166,6 +166,7 @@ def test_a_round_goes_through_every_example_once_and_the_next_in_another_order()
 def test_few_examples_are_gone_through_more_often_unless_the_number_is_said():
     assert len(planned(TrainingConfig(batch_size=8), 100)) == LEAST_BATCHES
     assert len(planned(TrainingConfig(batch_size=8), 2 * MANY_OF_A_CLASS // 3)) == LEAST_BATCHES / 3
+    assert len(planned(TrainingConfig(batch_size=8), 14)) == round(3 * 14 / 8), "seven of a class"
     assert len(planned(TrainingConfig(batch_size=8), 6_000, 3_000)) == 3 * 9_000 / 8
     assert len(planned(TrainingConfig(batch_size=8, epochs=2), 100)) == 25
 

@@ -116,6 +116,7 @@ class TrainingConfig:
 EPOCHS = 3  # where the configuration does not say
 LEAST_BATCHES = 600  # there, of each task of classes: some hundred examples are gone through more often than thrice
 MANY_OF_A_CLASS = 30  # examples, on average; fewer are learned by heart in as many batches, so there are fewer of these
+FEW_OF_A_CLASS = 8  # examples, on average; where there are fewer, more than `EPOCHS` only do harm
 PRECISIONS = ("auto", "bfloat16", "float32")
 WHOLE = {"seed", "batch_size", "accumulate", "max_tokens", "layers", "feed_forward", "frozen_layers", "new_characters",
          "hard_negatives", "evaluations", "patience", "average", "lora_rank", "processes"}  # fmt: skip

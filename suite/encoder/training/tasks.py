@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from suite.encoder.heads import CLASSIFICATION, PAIR, PSEUDO_WEIGHT
 from suite.encoder.model import clean
 from suite.encoder.training.augmentation import put_together
-from suite.encoder.training.config import EPOCHS, LEAST_BATCHES, MANY_OF_A_CLASS, TrainingConfig
+from suite.encoder.training.config import EPOCHS, FEW_OF_A_CLASS, LEAST_BATCHES, MANY_OF_A_CLASS, TrainingConfig
 from suite.marking import folded, name_in, texts_in, without_mark
 
 CONTRASTIVE, NEXT_ITEM, TEXT = "contrastive", "next-item", "text"
@@ -239,7 +239,8 @@ def missing(tasks: Sequence[Task], batches: np.ndarray, beside: float) -> np.nda
 
 
 def least_batches(task: Task) -> int:
-    return round(LEAST_BATCHES * min(1.0, len(task.train) / task.classes / MANY_OF_A_CLASS))
+    of_a_class = len(task.train) / task.classes
+    return round(LEAST_BATCHES * min(1.0, of_a_class / MANY_OF_A_CLASS)) if of_a_class >= FEW_OF_A_CLASS else 0
 
 
 def turns(tasks: Sequence[int]) -> list[int]:
