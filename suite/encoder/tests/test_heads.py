@@ -121,8 +121,10 @@ def test_those_that_are_trained_on_make_up_for_few_to_choose_on(monkeypatch):
         return float(FakeEncoder(heads={"mood": head}).classify("mood", clear).max(axis=1).mean())
 
     assert sureness() > 0.7
-    monkeypatch.setattr(heads, "FEW", 0)
-    assert sureness() < 0.5
+    for limit, value in (("FEW", 0), ("MANY", 149)):
+        with monkeypatch.context() as patched:
+            patched.setattr(heads, limit, value)
+            assert sureness() < 0.5
 
 
 def test_they_weigh_no_more_than_what_is_lacking_and_a_class_that_is_there_once_does_no_harm():
