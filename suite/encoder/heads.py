@@ -32,6 +32,7 @@ from suite.marking import without_mark
 CLASSIFICATION, PAIR = "classification", "pair"
 STRENGTHS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # inverse of the L2 penalty, on standardised features
 TOLERANCE = 1e-3  # of the gradient: ten times finer takes three times as long and moves no metric
+LEAST_SPREAD = 1e-3  # of a feature, against that of all: what differs less is taken as it is
 RARE = 0.5  # for macro F1: a class with a quarter of the examples of another gets twice the weight an example
 TEMPERATURES = (0.05, 20.0)
 SPREADS = (-0.5, 2.0)  # at -1 all would be equally sure
@@ -283,8 +284,10 @@ def path(
     spec: HeadSpec, features: np.ndarray, labels: np.ndarray, weights: np.ndarray, strengths: Sequence[float]
 ) -> Iterator[tuple[float, Head]]:
     """(strength, head) by logistic regression on standardised features, each going on from the one before; the scaling
-    is folded into the weights."""
+    is folded into the weights. A feature that hardly differs is not blown up to the size of the others: MiniLM has one
+    of 1e-33, which would be all of a logit where another engine, or a little training, makes 1e-9 of it."""
     scaler = StandardScaler().fit(features)
+    scaler.scale_ = np.maximum(scaler.scale_, LEAST_SPREAD * np.sqrt(scaler.var_.mean()))
     scaled = scaler.transform(features)
     weights = weights * class_weights(spec, labels, weights)[labels]  # (n,)
     model = LogisticRegression(tol=TOLERANCE, max_iter=1_000, warm_start=True)

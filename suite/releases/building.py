@@ -183,7 +183,8 @@ def fit_heads(
             say(f"Left out: {error}")
             continue
         primary = plan.spec.primary_metric
-        say(f"Head {name}: {primary} {metrics[name].get(primary, float('nan')):.3f}, ece {metrics[name]['ece']:.3f}")
+        value = f"{metrics[name][primary]:.3f}" if primary in metrics[name] else "unknown (one class held out)"
+        say(f"Head {name}: {primary} {value}, ece {metrics[name]['ece']:.3f}")
     return heads, metrics, problems
 
 

@@ -37,6 +37,26 @@ def test_a_head_learns_what_its_examples_show():
     assert [SPEC.labels[index] for index in probabilities.argmax(axis=1)] == ["good", "bad"]
 
 
+def test_a_feature_that_hardly_differs_decides_nothing():
+    """As one of MiniLM's 384, which training or an engine may make a little larger."""
+
+    class WithNextToNothing(FakeEncoder):
+        size = 1e-33
+
+        def embed(self, texts):
+            vectors = super().embed(texts)
+            nothing = np.random.default_rng(0).normal(size=(len(vectors), 1)) * self.size
+            return np.hstack([vectors, nothing]).astype(np.float32)
+
+    encoder = WithNextToNothing()
+    head, metrics = fit_head(encoder, SPEC, moods(300), moods(120, seed=1))
+    assert metrics["macro_f1"] > 0.95 and "ece" in metrics
+    texts = [text for text, _ in moods(60, seed=2)]
+    as_fitted = head.probabilities(encoder.embed(texts))
+    encoder.size = 1e-9
+    np.testing.assert_allclose(head.probabilities(encoder.embed(texts)), as_fitted, atol=1e-4)
+
+
 def test_the_class_order_is_the_specs_and_not_the_alphabets():
     turned = HeadSpec("mood", "classification", ("good", "bad", "fine"), "macro_f1")
     head, _ = fit_head(FakeEncoder(), turned, moods(300), moods(120, seed=1))
