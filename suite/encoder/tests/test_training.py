@@ -437,6 +437,13 @@ def test_a_run_that_gets_no_better_ends_early(tiny, tmp_path, monkeypatch):
     assert progress.batch < progress.batches / 2
 
 
+def test_a_short_run_never_reaches_the_full_rate():
+    rates = [loop.schedule(step / 15, step, 0.1) for step in range(16)]
+    assert 0 < max(rates) < 0.15 and rates[-1] == 0
+    assert max(loop.schedule(step / 2_000, step, 0.1) for step in range(2_001)) == pytest.approx(1)
+    assert loop.schedule(1 / 15, 1, 0) == pytest.approx(14 / 15)  # who wants no warm-up has none
+
+
 def test_time_is_a_limit(tiny, tmp_path):
     config = replace(QUICK, epochs=1_000, minutes=0.02)
     _, progress = fine_tune(tiny, [mood_task()], config, RunFolder(tmp_path, "d"), silent)

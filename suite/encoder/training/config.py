@@ -32,7 +32,7 @@ class TrainingConfig:
     learning_rate: float = 2e-4  # of the body's last layer
     head_rate: float = 2e-3  # of the heads that are trained along and thrown away afterwards
     layer_decay: float = 0.85  # each layer below has this many times the rate of the one above
-    warm_up: float = 0.1  # share of the steps
+    warm_up: float = 0.1  # share of the steps, and at least a hundred of them; 0: none
     weight_decay: float = 0.01
     clip: float = 1.0  # largest norm of all gradients together
     dropout: float = 0.1  # of hidden states, while training

@@ -39,6 +39,7 @@ from suite.encoder.training.trained_body import TrainedBody
 from suite.encoder.training.validation import measure
 
 SAMPLE = 64  # texts that tell whether a quicker engine gives the same vectors
+SHORTEST_WARM_UP = 100  # steps, of a run that warms up: Adam's first ones are as long as any, whatever they are worth
 RECENT_BATCHES = 50  # that the rate of examples is measured over
 
 # oneDNN reads it when it first computes: of how many shapes it keeps the code. 512 are nearly all of a run, see
@@ -241,8 +242,8 @@ class Run:
         return loss if held is None else loss + held
 
     def step(self) -> None:
-        share, warm_up = self.share(), self.config.warm_up
-        factor = share / warm_up if share < warm_up else (1 - share) / max(1e-9, 1 - warm_up)
+        factor = schedule(self.share(), self.progress.batch / self.replicas.count / self.config.accumulate,
+                          self.config.warm_up)  # fmt: skip
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.progress.learning_rate = self.config.learning_rate * factor
@@ -344,3 +345,12 @@ class Run:
             a_second = (len(self.stamps) - 1) * self.config.batch_size * count / (now - self.stamps[0])
             self.progress.examples_a_second = round(a_second, 1)
         self.progress.note(task, loss, seconds=self.seconds(), share=self.share(), at_once=count)
+
+
+def schedule(share: float, steps: float, warm_up: float) -> float:
+    """What the learning rates are multiplied by after `steps`, which are the `share` of a run: it rises for the share
+    `warm_up`, and for `SHORTEST_WARM_UP` steps at least, and falls to 0."""
+    if not warm_up:
+        return 1 - share
+    falling = (1 - share) / max(1e-9, 1 - warm_up)
+    return min(share / warm_up, steps / SHORTEST_WARM_UP, falling)
