@@ -19,8 +19,10 @@ def f1_of_classes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def macro_f1(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean F1 over all k classes; a class that neither occurs nor is predicted counts 0."""
-    return float(f1_of_classes(probabilities, labels).mean())
+    """Mean F1 over the classes that occur or are predicted, as scikit-learn has it: of three examples of a hundred
+    classes the others say nothing."""
+    classes = np.union1d(probabilities.argmax(axis=1), labels)
+    return float(f1_of_classes(probabilities, labels)[classes].mean())
 
 
 def weighted_f1(probabilities: np.ndarray, labels: np.ndarray) -> float:

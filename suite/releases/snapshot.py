@@ -127,7 +127,8 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
         raise SnapshotError(f"{', '.join(sorted(asked))}: these texts bear no labels; name records that do beside "
                             "them, or learn from the applications' own rows, too")  # fmt: skip
     if not kept and data:
-        raise SnapshotError(f"{', '.join(sorted(asked))}: no example could be made of the records")
+        raise SnapshotError(f"{', '.join(sorted(asked))}: no example could be made of the records; what they name (a "
+                            "question its answers) must be among them, so give that file, too")  # fmt: skip
     if not kept:
         raise SnapshotError("there is nothing to learn from: too few rows yet, and no --data")
     texts += texts_without_labels(records, with_rows=with_rows or not data)
@@ -300,7 +301,8 @@ def cleaned(task: TaskExamples, tell: Callable[[str], None]) -> TaskExamples:
         train = [example for number, example in enumerate(train) if number % LENT]
     if not train or len(validation) < LEAST_VALIDATION:
         raise SnapshotError(
-            f"{task.name}: has {len(train) + len(validation)} different examples, too few to learn from"
+            f"{task.name}: has {len(train) + len(validation)} different examples that stand on one side of the split, "
+            f"too few to learn from; {LENT * (LEAST_VALIDATION - 1) + 1} or more are needed"
         )
     labels = task.labels
     if task.kind in {CLASSIFICATION, PAIR}:

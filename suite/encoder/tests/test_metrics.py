@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from suite.encoder import metrics
 
@@ -29,6 +29,11 @@ def test_macro_f1_counts_every_class_alike():
     labels = np.array([0, 0, 0, 1, 2])
     assert metrics.macro_f1(probabilities, labels) == pytest.approx((6 / 7 + 1 + 0) / 3)
     assert metrics.accuracy(probabilities, labels) == pytest.approx(0.8)
+
+
+def test_macro_f1_leaves_out_classes_that_are_nowhere():
+    probabilities, labels = np.eye(8)[[0, 1, 2, 2]], np.array([0, 1, 2, 1])
+    assert metrics.macro_f1(probabilities, labels) == pytest.approx(f1_score(labels, [0, 1, 2, 2], average="macro"))
 
 
 def test_auroc_of_two_classes_is_the_last_ones():
