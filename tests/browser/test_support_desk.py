@@ -332,11 +332,11 @@ def test_a_cut_socket_is_said_and_what_was_missed_comes(agent: Callable[..., Pag
     page.get_by_label("then the next one").uncheck()
     reply(page).fill("Sent while cut")
     page.keyboard.press("Control+Enter")
-    expect(page.locator(".message.agent")).to_contain_text("Sent while cut")
+    expect(page.locator(".message.agent")).to_contain_text("Sent while cut", timeout=SLOW)  # all that was missed, too
 
     cable.is_cut = False
     expect(banner).to_be_hidden(timeout=SLOW)
-    expect(page.locator(".message.customer")).to_have_count(501)
+    expect(page.locator(".message.customer")).to_have_count(501, timeout=SLOW)
     texts = page.locator(".message.customer .text").all_inner_texts()
     assert sorted(texts[1:]) == [f"Missed {number:03}" for number in range(500)]
     assert len(set(page.locator(".message").evaluate_all("rows => rows.map(row => row.id)"))) == 502
