@@ -15,10 +15,11 @@ head that did not see it; a body that was tuned on them did, so they have no mor
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
@@ -278,6 +279,12 @@ def halves(inputs: Sequence[str | Pair]) -> tuple[np.ndarray, np.ndarray]:
     if is_chosen.all() or not is_chosen.any():  # very few
         is_chosen = np.arange(len(inputs)) % 2 == 0
     return np.flatnonzero(is_chosen), np.flatnonzero(~is_chosen)
+
+
+def spread(examples: Sequence[Any], most: int) -> list[Any]:
+    """At most so many of them, in order, drawn the same way every time: files may be sorted by label or go in turns."""
+    count = len(examples)
+    return [examples[place] for place in sorted(random.Random(count).sample(range(count), min(most, count)))]
 
 
 def path(

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from suite.encoder import checkpoint, engines
-from suite.encoder.heads import Embedder, Head, class_indices, features_of
+from suite.encoder.heads import Embedder, Head, class_indices, features_of, spread
 from suite.encoder.metrics import METRICS
 from suite.encoder.model import Encoder, pick_device
 from suite.encoder.sample import sample_texts
@@ -126,7 +126,7 @@ class HeadCheck:
     def __init__(self, exact: Encoder, checks: Checks, most: int) -> None:
         self.exact = exact
         self.examples = [
-            (exact.heads[spec.name], examples.validation[:most])
+            (exact.heads[spec.name], spread(examples.validation, most))
             for spec, examples in checks
             if spec.name in exact.heads and examples.validation
         ]

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from suite.encoder.heads import Head, HeadSpec, class_indices, features_of, halves
+from suite.encoder.heads import Head, HeadSpec, class_indices, features_of, halves, spread
 from suite.encoder.metrics import METRICS
 from suite.releases import baselines, measures
 from suite.releases.heads import Examples
@@ -79,7 +79,7 @@ def note(release: Release, evaluation: Evaluation) -> None:
 
 def of_head(head: Head, model: Model, others: Mapping[str, Model], examples: Examples) -> dict[str, Any]:
     _, measured = halves([inputs for inputs, _ in examples.validation])
-    held_out = [examples.validation[place] for place in measured[:MOST]]
+    held_out = [examples.validation[place] for place in spread(measured.tolist(), MOST)]
     labels = class_indices(head.spec, held_out, "validation")
     inputs = [one for one, _ in held_out]
     able = {RELEASE: model} | {name: other for name, other in others.items() if has_same(other, head)}
@@ -102,7 +102,7 @@ def has_same(model: Model, head: Head) -> bool:
 def of_ranks(model: Model, others: Mapping[str, Model], task: TaskExamples) -> dict[str, Any]:
     """By mean reciprocal rank of the best that is right for each example, among what is right for any of them or was
     for training examples: these stand beside it in use, too, and a release that finds them everywhere is worse."""
-    examples = list(task.validation)[:MOST]
+    examples = spread(task.validation, MOST)
     asked, right = [one[0] for one in examples], [one[1] for one in examples]
     learned = task.train[:: max(1, -(-len(task.train) // MOST))]
     candidates = list(dict.fromkeys([*right, *(one[1] for one in learned)]))

@@ -7,7 +7,7 @@ import pytest
 
 from suite.encoder import heads
 from suite.encoder.fake import FakeEncoder
-from suite.encoder.heads import Head, HeadError, HeadMissing, HeadSpec, calibrate, fit_head, halves
+from suite.encoder.heads import Head, HeadError, HeadMissing, HeadSpec, calibrate, fit_head, halves, spread
 from suite.encoder.metrics import ece, negative_log_likelihood
 from suite.marking import mark_entity
 
@@ -61,6 +61,14 @@ def test_the_class_order_is_the_specs_and_not_the_alphabets():
     turned = HeadSpec("mood", "classification", ("good", "bad", "fine"), "macro_f1")
     head, _ = fit_head(FakeEncoder(), turned, moods(300), moods(120, seed=1))
     assert FakeEncoder(heads={"mood": head}).classify("mood", ["splendid lovely"]).argmax() == 0
+
+
+def test_a_part_of_sorted_examples_or_of_turns_has_every_class():
+    turns = [number % 5 == 0 for number in range(5_000)]
+    for examples in (sorted(turns), turns):
+        part = spread(examples, 500)
+        assert len(part) == 500 and 60 < sum(part) < 140 and part == spread(examples, 500)
+    assert spread([3, 1, 2], 5) == [3, 1, 2] and spread((), 5) == []
 
 
 def test_fitting_is_the_same_every_time():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import numpy as np
 import torch
 
-from suite.encoder.heads import CLASSIFICATION, PAIR
+from suite.encoder.heads import CLASSIFICATION, PAIR, spread
 from suite.encoder.metrics import auroc, macro_f1
 from suite.encoder.training.losses import Heads, history
 from suite.encoder.training.tasks import CONTRASTIVE, NEXT_ITEM, Example, Task
@@ -32,9 +32,8 @@ def measure(tasks: Sequence[Task], heads: Heads, embed: Embed) -> dict[str, floa
 
 
 def sampled(examples: list[Example]) -> list[Example]:
-    """At most `MOST`, spread evenly."""
-    step = max(1, -(-len(examples) // MOST))
-    return examples[::step]
+    """At most `MOST` of them."""
+    return spread(examples, MOST)
 
 
 def primary(number: int, task: Task, examples: list[Example], heads: Heads, embed: Embed) -> float:
