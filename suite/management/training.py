@@ -89,6 +89,9 @@ def seen_through(run: TrainingRun, teller: Teller) -> TrainingRun:
             run.refresh_from_db()
             if run.state == TrainingRun.State.RUNNING and "batches" in run.progress:
                 progress.report(Progress(**{name: run.progress[name] for name in Progress.__slots__}))
+    except KeyboardInterrupt as error:
+        raise CommandError(f"interrupted; {run} goes on from its last checkpoint when any worker runs, and "
+                           f"`manage.py runs --stop {run.pk}` ends it", returncode=130) from error  # fmt: skip
     except UNAVAILABLE as error:
         raise CommandError(
             f"the database does not answer ({type(error).__name__}); {run} goes on from its last checkpoint when any "
@@ -115,6 +118,8 @@ def working_folder(output: Path) -> Iterator[Path]:
     """The folder beside `output` that a killed run goes on from; it is gone once the work is done."""
     if output.exists() and not is_replaceable(output):
         raise CommandError(f"{output}: is there already and is no release; name an empty or a new folder")
+    if output.is_mount() or output.resolve() == Path.cwd():  # neither can be put in another one's place
+        raise CommandError(f"{output}: is the current folder or a mounted disk; name a folder in it")
     folder = output.absolute().with_name(f".{output.name}.training")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
@@ -124,9 +129,13 @@ def working_folder(output: Path) -> Iterator[Path]:
             raise CommandError(f"{output}: another process trains for this folder; name another one") from None
         try:
             yield folder
-        except BaseException:
+        except BaseException as error:
             if all(path.name == LOCK for path in folder.iterdir()):  # there is nothing to go on from
                 shutil.rmtree(folder, ignore_errors=True)
+            elif isinstance(error, KeyboardInterrupt):
+                raise CommandError(
+                    "interrupted; the same command goes on from the last checkpoint", returncode=130
+                ) from error
             raise
         shutil.rmtree(folder, ignore_errors=True)
 

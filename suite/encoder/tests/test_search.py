@@ -89,6 +89,9 @@ def test_a_trial_that_fails_is_passed_over_and_a_search_of_such_alone_fails():
     trials = searched(wanted=8, tune=failing)
     failed = [trial for trial in trials if trial.state == FAILED]
     assert failed and len(failed) < 8 and all("not a number" in trial.message for trial in failed)
+    clash = replace(CONFIG, frozen_layers=2, search={"lora_rank": [0, 8]})
+    states = {trial.values["lora_rank"]: trial.state for trial in searched(clash, wanted=4)}
+    assert states[0] == DONE and FAILED in states.values()  # adapters do not go with frozen layers
     with pytest.raises(TrainingError, match=r"no trial came through; the last one: the loss of shop\.moods"):
         searched(replace(CONFIG, search={"dropout": [0.5, 0.9]}), wanted=3, tune=failing)
 

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+LARGEST = 10**300  # whole numbers beyond it are no floating point numbers
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the field, its value's shape and its limits."""
@@ -71,7 +73,8 @@ class TrainingConfig:
             if isinstance(value, bool) or not isinstance(value, int if is_whole else int | float):
                 raise ConfigError(f"{name} must be a {'whole number' if is_whole else 'number'}")
             if not low <= value <= high:
-                raise ConfigError(f"{name} must be from {low:g} to {high:g}, not {value:g}")
+                shown = f"{value:g}" if isinstance(value, float) or abs(value) < LARGEST else "a larger number"
+                raise ConfigError(f"{name} must be from {low:g} to {high:g}, not {shown}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
         if not isinstance(self.body, str):

@@ -91,7 +91,7 @@ def search(
             trial.state, trial.means = DONE, means(progress)
         except Pruned:
             trial.state = PRUNED
-        except TrainingError as error:  # such as a loss that is not a number any more
+        except (ConfigError, TrainingError) as error:  # such as a loss that is not a number any more
             trial.state, trial.message = FAILED, str(error)
         note()
         yield trial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ class Command(PlainCommand):
         output: Path | None = options["output"]
         if output and output.suffix != ".json":
             raise CommandError(f"{output}: the name must end in .json")
+        if output and not os.access(output.absolute().parent, os.W_OK):
+            raise CommandError(f"{output}: the folder is not there, or cannot be written into")
         with clear_errors():
             config = config_of(options, TrainingConfig())
             space_of(config)  # what is wrong with it is said before the data is read

@@ -76,6 +76,7 @@ def test_a_search_finds_settings_and_leaves_no_release(shop, tmp_path, capsys): 
         ({}, ["--trials", "0"], "must be from 1 to 500"),
         ({}, ["--trials", "many"], "invalid trials value"),
         ({}, ["--output", "best.txt"], r"best\.txt: the name must end in \.json"),
+        ({}, ["--output", "nowhere/best.json"], r"nowhere/best\.json: the folder is not there"),
         ({}, ["--data", "shop.prices=x.jsonl"], "nothing learns from this format"),
     ],
 )
