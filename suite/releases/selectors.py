@@ -29,6 +29,22 @@ def find(name: str) -> Release:
     raise NoSuchRelease(f"{problem} with {name!r}; there are: {known}")
 
 
+def doubts(release: Release) -> list[str]:
+    """What its comparison cannot tell of it beside the active release, each in a sentence."""
+    found = []
+    if few := release.compared_by_few:
+        found.append(f"Too few were held out to tell a small difference in {few}")
+    serving = active()
+    if serving is None or serving == release:
+        return found
+    if release.compared_with != serving.fingerprint:
+        beside = f"beside {release.compared_with[:8]}" if release.compared_with else "alone"
+        found.append(f"It was measured {beside}, not beside {serving}, which serves now")
+    elif unlike := sorted(serving.metrics.keys() - release.comparison.keys()):
+        found.append(f"Not compared, since it lacks them or decides between other classes: {', '.join(unlike)}")
+    return found
+
+
 def rollback_target() -> Release | None:
     """The release that served before the active one."""
     return Release.objects.filter(state=Release.State.RETIRED).order_by("-activated_at").first()

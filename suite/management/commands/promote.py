@@ -27,10 +27,10 @@ class Command(PlainCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             release = selectors.find(options["release"])
+            doubts = selectors.doubts(release)
             promotion = services.request_promotion(release, "manage.py promote", options["override"])
         except (selectors.NoSuchRelease, services.RequestRefused) as error:
             raise CommandError(str(error)) from error
-        if release.compared_by_few:
-            self.stderr.write(f"Too few were held out to tell a small difference in {release.compared_by_few}",
-                              style_func=str)  # fmt: skip
+        for doubt in doubts:
+            self.stderr.write(doubt, style_func=str)
         carry_out(self, promotion, does_wait=options["wait"], is_json=options["json"])

@@ -22,7 +22,7 @@ from unfold.widgets import (
 
 from suite.admin import ReadOnlyAdmin
 from suite.live.templatetags.live import live_topic_attributes
-from suite.releases import engine_choice, services
+from suite.releases import engine_choice, selectors, services
 from suite.releases.admin.evaluations import evaluation_of
 from suite.releases.admin.plot import plot_of
 from suite.releases.admin.shadow import ShadowActions
@@ -125,8 +125,7 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
         if not release.compared_with:
             return "not compared with another release"
         found = f"{', '.join(release.worse_in) or 'nothing'}, than {release.compared_with[:8]}"
-        few = release.compared_by_few
-        return f"{found}. Too few were held out to tell a small difference in {few}" if few else found
+        return ". ".join([found, *selectors.doubts(release)])
 
     @action(
         description="Promote",

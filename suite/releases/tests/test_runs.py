@@ -364,3 +364,19 @@ def test_a_release_that_is_worse_needs_a_written_reason(capsys):
     call_command("promote", release.fingerprint, "--override", "the old one leaks names")
     assert "Too few were held out to tell a small difference in mood (9 examples)" in capsys.readouterr().err
     assert Promotion.objects.get().override_reason == "the old one leaks names"
+
+
+def test_what_a_comparison_cannot_tell_is_told():
+    entry = {"metric": "macro_f1", "examples": 900, "candidate": 0.9, "active": 0.9, "low": -0.1, "high": 0.1}
+    names = {"path": "x", "body": "tiny", "dimensions": 3}
+    Release.objects.create(
+        fingerprint="cd" * 8, state=Release.State.ACTIVE, metrics={"mood": {}, "kind": {}, "fits": {}}, **names
+    )
+    candidate = Release(fingerprint="ab" * 8, comparison={"mood": entry}, compared_with="cd" * 8, **names)
+    unlike = "Not compared, since it lacks them or decides between other classes: fits, kind"
+    assert selectors.doubts(candidate) == [unlike]
+    candidate.compared_with = "ef" * 8
+    assert selectors.doubts(candidate) == ["It was measured beside efefefef, not beside cdcdcdcd, which serves now"]
+    candidate.compared_with, candidate.comparison = "", {}
+    assert selectors.doubts(candidate) == ["It was measured alone, not beside cdcdcdcd, which serves now"]
+    assert selectors.doubts(Release.objects.get()) == []
