@@ -71,7 +71,7 @@ def interaction_rows(path: Path, bad: list[Problem]) -> Iterator[tuple[str, str,
         number, record = found
         try:
             yield interaction_row(record)
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             bad.append(Problem(number, f"is not an interaction ({error.__class__.__name__}: {error})"))
 
 
@@ -82,7 +82,7 @@ def item_records(path: Path, bad: list[Problem]) -> Iterator[dict[str, Any]]:
             continue
         try:
             yield dict(item_record(found[1]))
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             bad.append(Problem(found[0], f"of {path.name} is not an item ({error.__class__.__name__}: {error})"))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_fscore_support
 
@@ -17,8 +17,8 @@ from domains.finance.training_data import label_of, sentiment_example, text_of
 from suite.encoder.heads import Head
 from suite.encoder.metrics import accuracy, ece, macro_f1, weighted_f1
 from suite.formats import Problem, read_records
-from suite.releases.baselines import pairs_of_words
-from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request
+from suite.releases.baselines import words_of
+from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request, unknown_labels
 from suite.releases.measures import RELEASE, of_head, of_predictions
 
 FOLDS = 5
@@ -48,7 +48,10 @@ def evaluate(request: Request, head: str, read: Read) -> Report:
             continue
         try:
             text, (given, label) = read(found[1])
-        except (KeyError, ValueError) as error:
+        except KeyError as error:
+            bad.append(Problem(found[0], f"field {error.args[0]} is required"))
+            continue
+        except ValueError as error:
             bad.append(Problem(found[0], str(error)))
             continue
         texts.append(text)
@@ -85,6 +88,7 @@ def evaluate(request: Request, head: str, read: Read) -> Report:
         details | of_head(fitted, probabilities[known, : len(fitted.spec.labels)], truth[known]),
         measure,
         bad,
+        unknown_labels(labels, unknown),
     )
 
 
@@ -106,20 +110,20 @@ def class_table(probabilities: np.ndarray, truth: np.ndarray, order: Sequence[st
 
 def rivals(texts: Sequence[str], inputs: Sequence[str], truth: np.ndarray, classes: int) -> dict[str, np.ndarray]:
     """Probabilities (n, k) by TF-IDF of words with a linear model, and the commonest class; on folds of the file."""
-    given = np.array(inputs, dtype=object)
     fold = np.array([zlib.crc32(text.encode("utf-8", "replace")) % FOLDS for text in texts])
     words = np.full((len(texts), classes), 1e-9)
     commonest = np.full((len(texts), classes), 1e-9)
     for number in range(FOLDS):
         known, held = fold != number, fold == number
-        if not held.any() or len(set(truth[known])) < 2:
+        if not held.any() or not known.any():
             continue
-        vectoriser = TfidfVectorizer(analyzer=pairs_of_words, min_df=1, sublinear_tf=True)
-        features = vectoriser.fit_transform(given[known])
-        model = LogisticRegression(C=10, max_iter=1_000).fit(features, truth[known])
-        answers = model.predict_proba(vectoriser.transform(given[held]))
-        words[np.ix_(held, model.classes_)] = answers
         commonest[held] = np.bincount(truth[known], minlength=classes) / known.sum()
+        features = words_of(*(list(compress(inputs, side)) for side in (known, held)))
+        if features is None or len(set(truth[known])) < 2:
+            words[held] = commonest[held]
+            continue
+        model = LogisticRegression(C=10, max_iter=1_000).fit(features[0], truth[known])
+        words[np.ix_(held, model.classes_)] = model.predict_proba(features[1])
     return {"tfidf_linear": words, "majority": commonest}
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from domains.support.learning.prior import auroc, build_weights, relevance_head
@@ -25,8 +23,8 @@ from suite.encoder.heads import Head
 from suite.formats import Problem, read_records
 from suite.index.engine import Document, Term
 from suite.index.fusion import Weights as Legs
-from suite.releases.baselines import pairs_of_words
-from suite.releases.evaluation import Evaluation, EvaluationError, Report, Request, Scorer
+from suite.releases.baselines import words_of
+from suite.releases.evaluation import SHOWN_LABELS, Evaluation, EvaluationError, Report, Request, Scorer, unknown_labels
 from suite.releases.measures import RELEASE, mean, of_cases, of_head
 
 ASKED = "asked"
@@ -59,8 +57,12 @@ def evaluate_questions(request: Request) -> Report:
         raise EvaluationError("--against FILE of support.answers is needed: every answer in it is a candidate")
     if not questions:
         raise EvaluationError(f"{request.data}: holds no question{first_of(bad)}")
-    encoder = request.encoder()
     right = [right_keys(one, answers) for one in questions]
+    astray = [one for one, keys in zip(questions, right, strict=True) if right_answers(one) and not keys]
+    if astray and not any(right):
+        raise EvaluationError(f"{request.data}: no question names an answer of --against, such as "
+                              f"{right_answers(astray[0])[0]!r}; is it the file of these questions?")  # fmt: skip
+    encoder = request.encoder()
     texts = [mask(str(one["text"])) for one in questions]
     vectors = encoder.embed([*(document_text(one) for one in answers.values()), *texts])
     documents = [
@@ -85,6 +87,12 @@ def evaluate_questions(request: Request) -> Report:
         {"answers": len(answers), "unknown_answer_ids": unknown, "bad_lines": len(bad)},
         of_cases({name: by_question(found, right) for name, found in ({RELEASE: rankings} | rivals).items()}),
         bad,
+        (
+            f"counted as having no right answer, since what they name is not in --against: {len(astray):,} of "
+            f"{len(questions):,} questions",
+        )
+        if astray
+        else (),
     )
 
 
@@ -231,15 +239,19 @@ def evaluate_intents(request: Request) -> Report:
     head: Head = encoder.heads["intent"]  # type: ignore[attr-defined]
     labels = head.spec.labels
     truth = [label for _, label in rows]
+    unknown = sorted(set(truth) - set(labels) - {NONE})
+    if unknown and not set(truth) & set(labels):
+        raise EvaluationError(
+            f"{request.data}: none of its {len(unknown)} labels is among those of the head, such as {unknown[0]!r}; "
+            f"the head knows {', '.join(labels[:SHOWN_LABELS])}{' and others' if len(labels) > SHOWN_LABELS else ''}"
+        )
     baselines, cases = {}, {RELEASE: intent_cases(probabilities, labels, truth)}
     train = [
         (str(o["text"]), str(o["label"])) for path in request.against for o in records(path, ("text", "label"), bad)
     ]
-    if request.has_baselines and train:
-        scores, known = linear_rival(train, rows)
-        baselines["tfidf_linear"] = intent_metrics(scores, known, truth)
-        cases["tfidf_linear"] = intent_cases(scores, known, truth)
-    unknown = sorted(set(truth) - set(labels) - {NONE})
+    if request.has_baselines and train and (rival := linear_rival(train, rows)):
+        baselines["tfidf_linear"] = intent_metrics(*rival, truth)
+        cases["tfidf_linear"] = intent_cases(*rival, truth)
     return Report(
         len(rows),
         intent_metrics(probabilities, labels, truth),
@@ -249,6 +261,7 @@ def evaluate_intents(request: Request) -> Report:
         | seen_through(head, probabilities, truth),
         of_cases(cases),
         bad,
+        unknown_labels(truth, unknown),
     )
 
 
@@ -288,14 +301,17 @@ def scope_of(probabilities: np.ndarray, labels: Sequence[str]) -> np.ndarray:
     return probabilities[:, [column for column, label in enumerate(labels) if label != NONE]].max(axis=1)
 
 
-def linear_rival(train: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str]]) -> tuple[np.ndarray, list[str]]:
-    """(scores (n, k), classes) by a linear model on words."""
-    model = make_pipeline(TfidfVectorizer(analyzer=pairs_of_words, sublinear_tf=True), LinearSVC())
-    model.fit([text for text, _ in train], [label for _, label in train])
-    scores = np.atleast_2d(model.decision_function([text for text, _ in rows]))
-    if scores.shape[0] == 1:  # two classes
-        scores = np.column_stack([-scores[0], scores[0]])
-    return scores, list(model.classes_)
+def linear_rival(
+    train: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str]]
+) -> tuple[np.ndarray, list[str]] | None:
+    """(scores (n, k), classes) by a linear model on words; None where there are no words, or no two classes."""
+    words = words_of([text for text, _ in train], [text for text, _ in rows])
+    labels = [label for _, label in train]
+    if words is None or len(set(labels)) < 2:
+        return None
+    model = LinearSVC().fit(words[0], labels)
+    scores = model.decision_function(words[1])  # (n,) of two classes, else (n, k)
+    return (scores if scores.ndim > 1 else np.column_stack([-scores, scores])), list(model.classes_)
 
 
 # Reading --------------------------------------------------------------------------------------------------------

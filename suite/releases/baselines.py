@@ -38,10 +38,11 @@ def of_head(spec: HeadSpec, examples: Examples, inputs: Sequence[Any]) -> dict[s
     if spec.kind == PAIR:
         return {"bm25": pair_words(inputs), "majority": commonest}
     places = slice(None, None, -(-len(labels) // MOST))
-    vectoriser = TfidfVectorizer(analyzer=pairs_of_words, sublinear_tf=True)
-    features = vectoriser.fit_transform([text for text, _ in examples.train[places]])
-    model = LinearSVC().fit(features, labels[places])
-    margins = model.decision_function(vectoriser.transform(list(inputs)))  # (n,) of two classes, else (n, k)
+    words = words_of([str(text) for text, _ in examples.train[places]], inputs)
+    if words is None or len(set(labels[places])) < 2:
+        return {"majority": commonest}
+    model = LinearSVC().fit(words[0], labels[places])
+    margins = model.decision_function(words[1])  # (n,) of two classes, else (n, k)
     if margins.ndim == 1:
         margins = np.column_stack([-margins, margins])
     found = np.zeros((len(inputs), len(spec.labels)))
@@ -55,6 +56,15 @@ def pair_words(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
     scores = np.asarray(asked.multiply(weights).sum(axis=1)).ravel()
     probability = scores / (1 + scores)
     return np.column_stack([1 - probability, probability])
+
+
+def words_of(known: Sequence[str], others: Sequence[str]) -> tuple[Any, Any] | None:
+    """TF-IDF of the words, and pairs of words, that known texts have: (n, w) of these and (m, w) of others; None where
+    none of them has any."""
+    vectoriser = TfidfVectorizer(analyzer=pairs_of_words, sublinear_tf=True)
+    if not any(map(tokens, known)):
+        return None
+    return vectoriser.fit_transform(known), vectoriser.transform(others)
 
 
 def pairs_of_words(text: str) -> list[str]:

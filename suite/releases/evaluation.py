@@ -13,6 +13,8 @@ import numpy as np
 from suite.formats import Problem
 from suite.releases.measures import Measure
 
+SHOWN_LABELS = 5
+
 
 class Scorer(Protocol):
     """What an evaluation may ask of the encoder it measures; see `suite.encoder.model.Encoder`."""
@@ -53,6 +55,7 @@ class Report:
     details: Mapping[str, Any] = field(default_factory=dict)  # more keys for the JSON, e.g. a table per class
     measure: Measure | None = None  # of the release and the baselines on some of the cases, for intervals
     bad: Sequence[Problem] = ()  # lines that were left out
+    notes: Sequence[str] = ()  # what whoever reads the figures must know
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +64,14 @@ class Evaluation:
 
     run: Callable[[Request], Report]
     help: str = ""
+
+
+def unknown_labels(labels: Sequence[str], unknown: Sequence[str]) -> tuple[str, ...]:
+    """The note on records whose labels are among the `unknown` ones; none where there are none."""
+    count = sum(label in unknown for label in labels)
+    if not count:
+        return ()
+    shown = ", ".join(map(repr, unknown[:SHOWN_LABELS]))
+    more = f" and {len(unknown) - SHOWN_LABELS:,} more" if len(unknown) > SHOWN_LABELS else ""
+    return (f"counted as wrong, since the head does not have their label: {count:,} of {len(labels):,} records "
+            f"({shown}{more})",)  # fmt: skip

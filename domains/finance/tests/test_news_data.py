@@ -225,6 +225,10 @@ def test_records_of_a_class_that_the_head_does_not_know_count_as_wrong(tmp_path:
     )
     count = len(records)
     assert (report.n, report.details["unknown_labels"]) == (count + 1, ["sport"])
+    assert report.notes == (
+        f"counted as wrong, since the head does not have their label: 1 of {count + 1} records ('sport')",
+    )
+    assert known.notes == ()
     assert report.metrics["accuracy"] == pytest.approx(known.metrics["accuracy"] * count / (count + 1))
     assert report.details["classes"]["sport"]["records"] == 1 and "unknown_labels" not in known.details
     assert report.details["confusion"] == known.details["confusion"]
@@ -233,5 +237,15 @@ def test_records_of_a_class_that_the_head_does_not_know_count_as_wrong(tmp_path:
 def test_a_label_that_the_head_does_not_know_is_named(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="1 labels are not among those of the head, such as 'sport'"):
         EVALUATIONS["finance.topics"].run(request(tmp_path, [{"text": "a", "label": "sport"}]))
-    with pytest.raises(EvaluationError, match="no record with a text and a label"):
+    with pytest.raises(EvaluationError, match="no record with a text and a label; line 1: field label is required"):
         EVALUATIONS["finance.topics"].run(request(tmp_path, [{"text": "a"}]))
+
+
+@pytest.mark.parametrize("text", ["Acme names", "📈"])
+def test_rivals_of_one_class_or_without_words_say_the_commonest(tmp_path: Path, text: str) -> None:
+    records = [{"text": f"{text}{' ' * n}", "label": "positive"} for n in range(20)]
+    if text == "📈":
+        records = [{"text": text * (n + 1), "label": ["positive", "negative"][n % 4 == 0]} for n in range(20)]
+    report = EVALUATIONS["finance.sentiment"].run(request(tmp_path, records))
+    share = sum(record["label"] == "positive" for record in records) / len(records)
+    assert report.baselines["majority"]["accuracy"] == report.baselines["tfidf_linear"]["accuracy"] == share

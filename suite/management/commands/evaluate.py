@@ -83,6 +83,8 @@ class Command(PlainCommand):
                 self.stderr.write(f"line {problem.line}: {problem.reason}")
             if report.bad:
                 self.stderr.write(f"{len(report.bad):,} bad lines were left out")
+            for note in report.notes:
+                self.stderr.write(note)
             if unknown := unknown_fields(options["name"], options["data"]):
                 self.stderr.write(unknown)
             if options["baselines"]:
