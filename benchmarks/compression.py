@@ -1,11 +1,11 @@
 """Smaller releases beside the one that taught them: quality on what was held out, texts/s, and megabytes.
 
-`release=FOLDER` is a trained checkpoint, `trained` in the output of the benchmark `training-quality` say; without it a
-body is trained first. Data and options are those of that benchmark. `students=4,3,3x960` have so many layers, the last
-one a feed-forward part of that width in all but the last; `teaching=40` are the minutes that each is taught for, at
-most, 0: none is taught and nothing but rates is measured, which needs no data. Students learn from what is trained on,
-and each has heads of its own. Each is run by the engine that is chosen for it here. Rates are from raw text, all in
-turn, beside sentence-transformers' `encode` of the large body at its defaults.
+`release=FOLDER` is a trained checkpoint, `trained` in the output of the benchmark `training-quality` say; without it
+a body is trained first. Data and options are those of that benchmark. `students=4,3,0x960` have so many layers (0:
+all), the last one a feed-forward part of that width in all but the last; `teaching=40` are the minutes that each is
+taught for, at most, 0: none is taught and nothing but rates is measured, which needs no data. Students learn from
+what is trained on, and each has heads of its own. Each is run by the engine that is chosen for it here. Rates are
+from raw text, all in turn, beside sentence-transformers' `encode` of the large body at its defaults.
 """
 
 from __future__ import annotations
