@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -54,10 +54,11 @@ def tasks(records: Mapping[str, Sequence[Record]]) -> list[TaskExamples]:
     if not items or not len(log):
         return []
     train, validation = examples(log, items)
-    return [
+    found = [
         TaskExamples(INTERACTIONS, NEXT_ITEM, train=train.following, validation=validation.following),
         TaskExamples(INTERACTIONS, PAIR, "interest", ("no", "yes"), train.pairs, validation.pairs),
     ]
+    return [replace(task, sources=(ITEMS,)) for task in found]
 
 
 def examples(log: InteractionLog, items: Mapping[str, Record]) -> tuple[Examples, Examples]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 from domains.support.documents import is_sought
 from domains.support.learning.labels import labelled, not_labelled
@@ -28,7 +29,9 @@ from suite.releases.training_data import (
     TrainingData,
     Unlabelled,
     is_held_out,
+    place_of,
 )
+from suite.releases.validation import share_held
 
 NO, YES = "no", "yes"
 NONE = "__none__"  # the intent of a question that is out of scope
@@ -36,29 +39,42 @@ SEED = 5
 NEGATIVES = 4  # wrong answers of a question, at random: a head that is shown the likeliest only unlearns the likeness
 SAMPLE_HELD_OUT = 0.4  # a head that is fitted on little must be measured on more
 CONTRASTED = 1  # wrong answers that go with a right one
+LEAST_HELD, OF_GROUPS = 2, 5  # groups for validation: with one there is no wrong answer; of fewer none is spared
+ACROSS = "wrong pairs left out: one text is trained on, the other held for validation"
+UNKNOWN = "questions left out: none of the answers that they name is there"
 Labelled = tuple[str, str, bool]  # question, answer, is it right
 
 
 # Tasks of any records -------------------------------------------------------------------------------------------
-def tasks(records: Mapping[str, Sequence[Record]]) -> list[TaskExamples]:
-    found = []
-    given = [*given_pairs(records.get("support.pairs", ()))]
-    pairs = [*given, *beside(given)]
-    pairs += judged_pairs(records.get("support.questions", ()), records.get("support.answers", ()))
-    if pairs:
-        shown = {pair[:2] for pair in given}
-        train, validation = split(pairs)
-        found.append(TaskExamples("support.pairs", PAIR, "relevance", (NO, YES), examples(train), examples(validation)))
-        found.append(
-            TaskExamples(
-                "support.pairs", CONTRASTIVE, train=contrasts(train, shown), validation=contrasts(validation, shown)
-            )
-        )
+def tasks(records: Mapping[str, Sequence[Record]], share: float | None = None) -> list[TaskExamples]:
+    """`share` of them for validation; None: as many as will do."""
+    found = answer_tasks(records, share)
     if intents := records.get("support.intents", ()):
         texts = [(mask(str(one["text"])), str(one["label"])) for one in complete(intents, "text", "label")]
         train_texts, held = split_texts(texts)
         found.append(TaskExamples("support.intents", CLASSIFICATION, "intent", (), train_texts, held))
     return found
+
+
+def answer_tasks(records: Mapping[str, Sequence[Record]], share: float | None) -> list[TaskExamples]:
+    """Is a text an answer to a question, and which is the nearest; none where there are no pairs."""
+    given = list(given_pairs(records.get("support.pairs", ())))
+    judged = judged_questions(records.get("support.questions", ()), records.get("support.answers", ()))
+    train, validation = split(given, judged.right, judged.answers, share)
+    if not train and not validation:
+        return []
+    shown = {pair[:2] for pair in given}
+    across = len(shown - {pair[:2] for pair in (*train, *validation)})
+    left_out = ((across, ACROSS), (judged.unknown, UNKNOWN))
+    notes = tuple(f"{count:,} {what}" for count, what in left_out if count)
+    used = {"support.questions": judged.right, "support.answers": judged.answers}
+    sources = tuple(name for name, part in used.items() if part)
+    pairs = {"train": examples(train), "validation": examples(validation)}
+    nearest: dict[str, Any] = {"train": contrasts(train, shown), "validation": contrasts(validation, shown)}
+    return [
+        TaskExamples("support.pairs", PAIR, "relevance", (NO, YES), notes=notes, sources=sources, **pairs),
+        TaskExamples("support.pairs", CONTRASTIVE, sources=sources, **nearest),
+    ]
 
 
 def given_pairs(records: Iterable[Record]) -> Iterator[Labelled]:
@@ -74,38 +90,32 @@ def complete(records: Iterable[Record], *fields: str) -> Iterator[Record]:
         yield one
 
 
-def judged_pairs(questions: Sequence[Record], answers: Sequence[Record]) -> Iterator[Labelled]:
-    """Each question with its right answers, and with wrong ones drawn from all. A question without a right answer has
-    wrong ones only."""
+class Judged(NamedTuple):
+    """The right answers of each question, none where nothing is right; all answers; and how many questions were left
+    out, whose answers are not there."""
+
+    right: dict[str, list[str]]
+    answers: list[str]
+    unknown: int
+
+
+def judged_questions(questions: Sequence[Record], answers: Sequence[Record]) -> Judged:
     texts = {str(one["answer_id"]): document_text(one) for one in complete(answers, "answer_id", "text")}
-    dice, keys = random.Random(SEED), sorted(texts)
+    judged, unknown = Judged({}, [*texts.values()], 0), 0
     for one in complete(questions, "text"):
-        question, right = mask(str(one["text"])), [key for key in right_answers(one) if key in texts]
-        for key in right:
-            yield question, texts[key], True
-        for key in drawn(keys, right, dice):
-            yield question, texts[key], False
+        named = right_answers(one)
+        right = [texts[key] for key in named if key in texts]
+        if texts and (right or not named):
+            judged.right.setdefault(mask(str(one["text"])), []).extend(right)
+        else:
+            unknown += 1
+    return judged._replace(unknown=unknown)
 
 
-def beside(pairs: Sequence[Labelled]) -> Iterator[Labelled]:
-    """Wrong answers drawn from all, for each question with a right one. What was decided on are the best that a ranker
-    found: from these alone a head would learn that what is like the question is wrong."""
-    right: dict[str, list[str]] = defaultdict(list)
-    for question, answer, is_right in pairs:
-        if is_right:
-            right[question].append(answer)
-    dice, answers = random.Random(SEED), sorted({answer for _, answer, _ in pairs})
-    known = {pair[:2] for pair in pairs}
-    for question, taken in right.items():
-        for answer in drawn(answers, taken, dice):
-            if (question, answer) not in known:
-                yield question, answer, False
-
-
-def drawn(keys: Sequence[str], right: Sequence[str], dice: random.Random) -> list[str]:
+def drawn(answers: Sequence[str], right: Collection[str], dice: random.Random) -> list[str]:
     """At most `NEGATIVES`, none of them right."""
-    found = dice.sample(keys, min(NEGATIVES + len(right), len(keys)))
-    return [key for key in found if key not in right][:NEGATIVES]
+    found = dice.sample(answers, min(NEGATIVES + len(right), len(answers)))
+    return [answer for answer in found if answer not in right][:NEGATIVES]
 
 
 def document_text(record: Record) -> str:
@@ -113,15 +123,63 @@ def document_text(record: Record) -> str:
     return f"{record.get('title') or ''}\n{record['text']}".strip()
 
 
-def split(pairs: Sequence[Labelled], share: float = 0.1) -> tuple[list[Labelled], list[Labelled]]:
-    """(train, validation): texts that belong together by a right pair are on one side; a wrong pair across goes."""
-    group = groups((question, answer) for question, answer, is_right in pairs if is_right)
+def split(
+    given: Sequence[Labelled], right: Mapping[str, Sequence[str]], answers: Iterable[str], share: float | None = None
+) -> tuple[list[Labelled], list[Labelled]]:
+    """(train, validation). Texts that belong together by a right pair are on one side; a wrong pair across goes.
+
+    Each side has wrong answers for its questions beside those that were given, drawn from all of its own. What was
+    decided on are the best that a ranker found: from these alone a head would learn that what is like the question is
+    wrong.
+    """
+    pairs = [*given, *((question, answer, True) for question, taken in right.items() for answer in taken)]
+    pairs = list(dict.fromkeys(pairs))
+    is_held = held_by_group([pair[:2] for pair in pairs if pair[2]], {*right, *(pair[0] for pair in given)}, share)
     sides: tuple[list[Labelled], list[Labelled]] = ([], [])
-    for pair in pairs:
-        held = {is_held_out(group.get(text, text), share) for text in pair[:2]}
-        if len(held) == 1:
-            sides[held.pop()].append(pair)
+    asked: tuple[dict[str, list[str]], dict[str, list[str]]] = ({}, {})
+    for question in right:
+        asked[is_held(question)][question] = []
+    for question, answer, is_right in pairs:
+        side = is_held(question)
+        if is_held(answer) == side:
+            sides[side].append((question, answer, is_right))
+        if is_right:
+            asked[side].setdefault(question, []).append(answer)
+    there = sorted({*answers, *(answer for _, answer, _ in given)})
+    for side in (False, True):
+        own = [answer for answer in there if is_held(answer) == side]
+        sides[side].extend(wrong_pairs(asked[side], own, sides[side]))
     return sides
+
+
+def wrong_pairs(
+    questions: Mapping[str, Collection[str]], answers: Sequence[str], known: Iterable[Labelled]
+) -> list[Labelled]:
+    """For each question, with its right answers, some that are not, and that are not known."""
+    dice, there = random.Random(SEED), {pair[:2] for pair in known}
+    return [
+        (question, answer, False)
+        for question, right in questions.items()
+        for answer in drawn(answers, right, dice)
+        if (question, answer) not in there
+    ]
+
+
+def held_by_group(
+    right: Sequence[tuple[str, str]], questions: Collection[str], share: float | None
+) -> Callable[[str], bool]:
+    """Whether a text is for validation: as all that belong together by `right` pairs, and `LEAST_HELD` groups of those
+    are where there are few."""
+    group = groups(right)
+    names = sorted(set(group.values()), key=place_of)
+    least = set(names[:LEAST_HELD]) if share is None and len(names) >= OF_GROUPS else set()
+    part = share_held(len(questions)) if share is None else share
+
+    def is_held(text: str) -> bool:
+        name = group.get(text, text)
+        return name in least or is_held_out(name, part)
+
+    return is_held
 
 
 def groups(links: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -254,6 +312,7 @@ TRAINING_DATA = TrainingData(
         "intent": Labelling("support.intents", not_labelled, "support.intent.labelled", "support.intent.withdrawn")
     },
     fields=FIELDS,
+    unsplit=partial(tasks, share=0),
 )
 
 
@@ -262,7 +321,8 @@ TRAINING_DATA = TrainingData(
 def sample_pairs() -> tuple[list[Labelled], list[Labelled]]:
     """(train, validation) of the sample."""
     answers = [one for one in sample_answers() if is_sought(one["answer_id"])]
-    return split([*judged_pairs(sample_questions(), answers)], SAMPLE_HELD_OUT)
+    judged = judged_questions(sample_questions(), answers)
+    return split([], judged.right, judged.answers, SAMPLE_HELD_OUT)
 
 
 def relevance_examples() -> Examples:

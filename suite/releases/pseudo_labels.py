@@ -22,7 +22,7 @@ from suite.releases.building import fit_heads
 from suite.releases.snapshot import Snapshot, labelling
 from suite.releases.training import head_plans
 from suite.releases.training_data import CLASSIFICATION, Labelling, TaskExamples, is_held_out
-from suite.releases.validation import share_held
+from suite.releases.validation import share_held_of
 
 MOST_SCORED = 20_000  # newest texts of a task; some minutes on two cores
 AT_ONCE = 512  # texts scored together
@@ -73,7 +73,7 @@ def candidates(task: TaskExamples, given: Labelling, held: set[str]) -> Iterator
     """Different texts without a label, newest first; `held` are those that stand for validation. One that would stand
     there, were it labelled, is none either."""
     seen = {text for text, _ in task.train}
-    share = share_held(task)
+    share = share_held_of(task)
     for record in given.rows():
         text = given.read(record)
         if text not in seen and not is_held_out(record["text"], share) and folded(text) not in held:

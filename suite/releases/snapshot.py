@@ -31,6 +31,7 @@ from suite.releases.validation import with_enough, with_rare
 SHOWN_PROBLEMS = 5  # bad lines of a file that are told one by one
 CONTRADICTORY = 0.05  # share of the inputs that may bear two labels; they are left out, and more is an error
 LEAST_VALIDATION = 2
+FEW_VALIDATION = 30  # fewer say little: of 30 that are right to a half, between 10 and 20 are in 19 of 20 cases
 MAX_REASON = 200  # characters
 MOST_TEXTS, MOST_CHARACTERS = 50_000, 2_000  # texts without labels, and what is kept of each
 SIDES = ("train", "validation", "pseudo_labelled")
@@ -78,7 +79,8 @@ class Snapshot:
         tasks: list[TaskExamples] = []
         for task in stored["tasks"]:
             sides = {side: [tupled(example) for example in task.get(side, ())] for side in SIDES}
-            tasks.append(TaskExamples(**(task | sides | {"labels": tuple(task["labels"])})))
+            words = {name: tuple(task.get(name, ())) for name in ("labels", "notes", "sources")}
+            tasks.append(TaskExamples(**(task | sides | words)))
         return cls(tuple(tasks), tuple(stored["notes"]), tuple(stored.get("texts", ())))
 
 
@@ -110,16 +112,23 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
     for source in validation:
         held.setdefault(source.name, []).extend(usable(provided, source, notes.append))
     tasks: list[TaskExamples] = []
-    for given in {id(given): given for _, given in provided.values()}.values():
-        made = given.tasks({name: rows for name, rows in records.items() if name in given.rows})
-        tasks += with_validation(made, tasks_apart(given, held, records))
     asked = {source.name for source in data}
+    for given in {id(given): given for _, given in provided.values()}.values():
+        own = {name: rows for name, rows in records.items() if name in given.rows}
+        made = given.tasks(own)
+        used = {name for task in made for name in (task.name, *task.sources)}
+        if unused := (asked & own.keys()) - used:
+            if not unused <= given.texts.keys():
+                raise SnapshotError(nothing_made_of(unused))
+            notes.append(f"{nothing_made_of(unused)}; they are read as texts without labels only")
+        apart = tasks_apart(given, held, records)
+        tasks += with_validation(made, given.whole(own) if apart else (), apart)
     kept = []
     for task in tasks:
         try:
             kept.append(cleaned(task, notes.append))
         except SnapshotError as error:
-            if task.name in asked:
+            if asked & {task.name, *task.sources}:
                 raise
             notes.append(f"left out: {error}")  # rows that are too few yet
     kept = with_all_classes(kept, asked, notes.append)
@@ -127,13 +136,17 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
         raise SnapshotError(f"{', '.join(sorted(asked))}: these texts bear no labels; name records that do beside "
                             "them, or learn from the applications' own rows, too")  # fmt: skip
     if not kept and data:
-        raise SnapshotError(f"{', '.join(sorted(asked))}: no example could be made of the records; what they name (a "
-                            "question its answers) must be among them, so give that file, too")  # fmt: skip
+        raise SnapshotError(nothing_made_of(asked))
     if not kept:
         raise SnapshotError("there is nothing to learn from: too few rows yet, and no --data")
     texts += texts_without_labels(records, with_rows=with_rows or not data)
     different = list(dict.fromkeys(cut for text in texts if (cut := text[:MOST_CHARACTERS].strip())))
     return Snapshot(tuple(kept), tuple(notes), tuple(different[:: -(-len(different) // MOST_TEXTS) or 1]))
+
+
+def nothing_made_of(names: Iterable[str]) -> str:
+    return (f"{', '.join(sorted(names))}: no example could be made of the records; what they name (a question its "
+            "answers, a click its item) must be among them, so give that file, too")  # fmt: skip
 
 
 def tasks_apart(
@@ -146,7 +159,7 @@ def tasks_apart(
         return []
     others = {name: rows for name, rows in records.items() if name in given.rows and name not in own}
     beside = {name: rows for name, rows in others.items() if not given.tasks({name: rows})}
-    found = given.tasks(beside | own)
+    found = given.whole(beside | own)
     if not found:
         raise SnapshotError(f"{', '.join(sorted(own))}: no example for validation could be made of the records")
     return found
@@ -229,20 +242,30 @@ def problem_of(given: TrainingData, name: str, line: int, record: Record) -> Pro
         return Problem(line, f"field {error.args[0]} is required")
     except ValueError as error:
         return Problem(line, str(error)[:MAX_REASON])
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, OverflowError) as error:
         return Problem(line, f"is not {name} ({type(error).__name__})")
     return None
 
 
-def with_validation(tasks: Iterable[TaskExamples], apart: Iterable[TaskExamples]) -> Iterator[TaskExamples]:
-    """The tasks, each with the examples of its namesake in `apart` for validation, where it has one."""
-    held = {(task.name, task.kind, task.head): [*task.train, *task.validation] for task in apart}
+def with_validation(
+    tasks: Sequence[TaskExamples], whole: Iterable[TaskExamples], apart: Sequence[TaskExamples]
+) -> Iterator[TaskExamples]:
+    """The tasks, each whole and with the examples of its namesake in `apart` for validation, where it has one. Raises
+    `SnapshotError` where nothing is trained on what is for validation."""
+    if unknown := {task.name for task in apart} - {task.name for task in tasks}:
+        raise SnapshotError(f"{', '.join(sorted(unknown))}: there are records for validation, but none to train on; "
+                            "give --data of that format, too")  # fmt: skip
+    wholes, held = ({identity(task): task for task in some} for some in (whole, apart))
     for task in tasks:
-        given = held.get((task.name, task.kind, task.head))
+        given = held.get(identity(task))
         if given:
-            yield replace(task, train=[*task.train, *task.validation], validation=given)
+            yield replace(wholes[identity(task)], validation=given.train)
         else:
             yield with_rare(with_enough(task))
+
+
+def identity(task: TaskExamples) -> tuple[str, str, str]:
+    return task.name, task.kind, task.head
 
 
 # Texts without labels ----------------------------------------------------------------------------------------
@@ -288,7 +311,10 @@ def text_of(given: Unlabelled, line: int, record: Record) -> str | Problem:
 
 # Cleaning ----------------------------------------------------------------------------------------------------
 def cleaned(task: TaskExamples, tell: Callable[[str], None]) -> TaskExamples:
-    """The task without repeats, contradictions and what stands on both sides. Raises `SnapshotError`."""
+    """The task without repeats, contradictions and what stands on both sides; what was left out is told, and where what
+    is left will say little. Raises `SnapshotError`."""
+    for note in task.notes:
+        tell(f"{task.name}: {note}")
     validation = list(dict.fromkeys(task.validation))
     held = {key(task, example) for example in validation}
     train = list(dict.fromkeys(example for example in task.train if key(task, example) not in held))
@@ -304,7 +330,7 @@ def cleaned(task: TaskExamples, tell: Callable[[str], None]) -> TaskExamples:
             f"{task.name}: has {len(train) + len(validation)} different examples that stand on one side of the split, "
             f"too few to learn from; {LENT * (LEAST_VALIDATION - 1) + 1} or more are needed"
         )
-    labels = task.labels
+    labels, held_before = task.labels, len(validation)
     if task.kind in {CLASSIFICATION, PAIR}:
         labels = labels or tuple(sorted({label for _, label in train}))
         train, validation = (
@@ -313,15 +339,28 @@ def cleaned(task: TaskExamples, tell: Callable[[str], None]) -> TaskExamples:
         )
         if len(validation) < LEAST_VALIDATION:
             raise SnapshotError(
-                f"{task.name}: {len(validation)} validation examples bear a label that examples to train on bear, too; "
-                f"at least {LEAST_VALIDATION} must"
+                f"{task.name}: {len(validation)} of {held_before} validation examples bear a label that is trained on, "
+                f"at least {LEAST_VALIDATION} must; a label needs two "
+                "examples or more, one to learn from and one to be measured on"
             )
         seen = {label for _, label in train}
         if len(seen) < 2:
             raise SnapshotError(
                 f"{task.name}: a head needs examples of two classes or more, these are all of {len(seen)}"
             )
-    return replace(task, labels=labels, train=train, validation=validation)
+    if few := few_of(task, validation):
+        tell(f"{task.name}: {few}")
+    return replace(task, labels=labels, train=train, validation=validation, notes=())
+
+
+def few_of(task: TaskExamples, validation: Sequence[Any]) -> str:
+    """What is to be said of too few examples for validation; empty where they will do."""
+    what = task.head or task.kind
+    if len(validation) < FEW_VALIDATION:
+        return f"{what} is measured on {len(validation)} examples, so its figures are little more than chance"
+    if task.head and len({label for _, label in validation}) < 2:
+        return f"{what} is measured on examples of one class, so nothing is known of the others"
+    return ""
 
 
 def with_all_classes(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from suite.marking import mark_entity, prefix_of
@@ -40,6 +40,8 @@ class TaskExamples:
     train: Sequence[Any] = field(default_factory=tuple)
     validation: Sequence[Any] = field(default_factory=tuple)
     pseudo_labelled: Sequence[Any] = field(default_factory=tuple)  # as `train`, but a release said so; they weigh less
+    notes: tuple[str, ...] = ()  # what its domain left out of it, and why
+    sources: tuple[str, ...] = ()  # further formats that its examples are made of
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -81,6 +83,7 @@ class Labelling:
 @dataclass(frozen=True, slots=True)
 class TrainingData:
     """`tasks({format: records})` makes the domain's tasks of those of its formats that are there; it splits them.
+    `unsplit` does the same with nothing held for validation, where a split leaves out what belongs to neither side.
 
     `rows` says how the domain's own rows are read in each format. `texts` are the formats that pretraining reads, and
     whose texts training holds where they were.
@@ -93,6 +96,12 @@ class TrainingData:
     texts: Mapping[str, Unlabelled] = field(default_factory=dict)
     labelling: Mapping[str, Labelling] = field(default_factory=dict)
     fields: Mapping[str, Collection[str]] = field(default_factory=dict)
+    unsplit: Callable[[Mapping[str, Sequence[Record]]], list[TaskExamples]] | None = None
+
+    def whole(self, records: Mapping[str, Sequence[Record]]) -> list[TaskExamples]:
+        """The tasks with all examples to train on."""
+        made = (self.unsplit or self.tasks)(records)
+        return [replace(task, train=[*task.train, *task.validation], validation=()) for task in made]
 
     def unknown_fields(self, name: str, records: Iterable[Record]) -> str:
         """What is to be said of fields that the format of that name does not have; empty where there are none."""
@@ -109,5 +118,10 @@ class TrainingData:
 
 def is_held_out(text: str, share: float = HELD_OUT) -> bool:
     """Whether a text (or the name of a whole question or person) is for validation: the same answer every time."""
+    return place_of(text) < share
+
+
+def place_of(text: str) -> float:
+    """Where a text stands among all, from 0 to 1: those below a share are for validation."""
     digest = hashlib.sha256(f"validation {text}".encode("utf-8", "replace")).digest()  # no split of others is like it
-    return int.from_bytes(digest[:4]) < share * 2**32
+    return int.from_bytes(digest[:4]) / 2**32

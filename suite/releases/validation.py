@@ -1,4 +1,5 @@
-"""Which examples of a classification are for validation, where the tenth that its domain held out will not do."""
+"""How much is for validation, and which examples of a classification are where the tenth that its domain held out will
+not do."""
 
 from __future__ import annotations
 
@@ -8,14 +9,14 @@ from typing import Any
 from suite.marking import without_mark
 from suite.releases.training_data import CLASSIFICATION, HELD_OUT, TaskExamples, is_held_out
 
-ENOUGH_HELD, MOST_HELD = 150, 0.3  # examples of classes for validation, but at most this share of them
+ENOUGH_HELD, MOST_HELD = 150, 0.3  # examples for validation, but at most this share of them
 MOST_OF_CLASSES = 3  # and at most this over their number: of many, each has but a few, which are wanted for training
 
 
 def with_enough(task: TaskExamples) -> TaskExamples:
     """The task with more of its texts for validation, where a tenth of them are too few to tell anything by: those that
     the same hash would have held out of a larger share. A task that is split in another way is left as it is."""
-    if task.kind != CLASSIFICATION or (share := share_held(task)) <= HELD_OUT:
+    if task.kind != CLASSIFICATION or (share := share_held_of(task)) <= HELD_OUT:
         return task
     held = [is_held_out(without_mark(text)) for text, _ in (*task.train, *task.validation)]
     if held != [False] * len(task.train) + [True] * len(task.validation):
@@ -26,12 +27,15 @@ def with_enough(task: TaskExamples) -> TaskExamples:
     return replace(task, train=sides[False], validation=sides[True])
 
 
-def share_held(task: TaskExamples) -> float:
-    """The share of a classification's texts that are for validation. It falls only, as examples and classes come in: so
-    what was once held out of a release's training measures it still."""
+def share_held_of(task: TaskExamples) -> float:
     examples = [*task.train, *task.validation]
-    classes = len({label for _, label in examples})
-    return max(HELD_OUT, min(MOST_HELD, MOST_OF_CLASSES / max(1, classes), ENOUGH_HELD / max(1, len(examples))))
+    return share_held(len(examples), len({label for _, label in examples}))
+
+
+def share_held(examples: int, classes: int = 1) -> float:
+    """The share of so many examples that is for validation. It falls only, as examples and classes come in: so what was
+    once held out of a release's training measures it still."""
+    return max(HELD_OUT, min(MOST_HELD, MOST_OF_CLASSES / max(1, classes), ENOUGH_HELD / max(1, examples)))
 
 
 def with_rare(task: TaskExamples) -> TaskExamples:

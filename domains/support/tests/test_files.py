@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from domains.support.evaluations import EVALUATIONS, average_precision, ranking_metrics, reciprocal_rank
+from domains.support.evaluations import EVALUATIONS, average_precision, linear_rival, ranking_metrics, reciprocal_rank
 from domains.support.loaders import LIVE, LOADERS
 from domains.support.models import Answer, Conversation
 from domains.support.plain_files import right_answers
 from domains.support.sample.files import FOLDER, sample_answers, sample_questions
 from domains.support.training_data import (
     intent_examples,
-    judged_pairs,
+    judged_questions,
     ranker_questions,
     relevance_examples,
     split,
@@ -116,22 +118,96 @@ def test_first_examples_are_few() -> None:
     assert len(texts) <= 500  # what the encoder has to read for a first release
 
 
+def texts_of(pairs: list[tuple[str, str, bool]]) -> set[str]:
+    return {text for pair in pairs for text in pair[:2]}
+
+
 def test_pairs_that_belong_together_stay_together() -> None:
     pairs = [(f"q{n}", f"a{n // 2}", True) for n in range(100)] + [
         (f"q{n}", f"a{(n // 2 + 7) % 50}", False) for n in range(100)
     ]
-    train, validation = split(pairs, 0.3)
+    train, validation = split(pairs, {}, (), 0.3)
     assert train and validation
-    assert not {text for pair in train for text in pair[:2]} & {text for pair in validation for text in pair[:2]}
+    assert not texts_of(train) & texts_of(validation)
+
+
+@pytest.mark.parametrize("subjects", [5, 8, 20])
+def test_where_questions_are_few_enough_are_held_to_be_measured_on(subjects: int) -> None:
+    judged = {f"question {n} of {subject}": [f"answer {subject}"] for subject in range(subjects) for n in range(6)}
+    train, validation = split([], judged, [f"answer {subject}" for subject in range(subjects)])
+    for side in (train, validation):
+        assert {is_right for *_, is_right in side} == {True, False}
+        assert len({answer for _, answer, _ in side}) >= 2
+    assert not texts_of(train) & texts_of(validation)
+    wrong = [pair for pair in validation if not pair[2]]
+    assert all(judged[question] != [answer] for question, answer, _ in wrong)
+
+
+def test_pairs_whose_texts_come_on_two_sides_are_told() -> None:
+    pairs = [
+        {"question_id": str(n), "question": f"about word{n}", "answer": f"word{other} text", "label": int(n == other)}
+        for n in range(40)
+        for other in (n, (n + 1) % 40)
+    ]
+    [relevance, contrasts] = tasks({"support.pairs": pairs})
+    kept = {texts for texts, _ in (*relevance.train, *relevance.validation)}
+    missing = sum((one["question"], one["answer"]) not in kept for one in pairs)
+    assert missing
+    assert relevance.notes == (
+        f"{missing} wrong pairs left out: one text is trained on, the other held for validation",
+    )
+    assert not contrasts.notes
+
+
+def test_questions_whose_answers_are_not_there_are_told_and_not_taken_for_unanswerable(tmp_path: Path) -> None:
+    answers = [{"answer_id": str(n), "text": f"word{n} text"} for n in range(40)]
+    asked = [{"question_id": str(n), "text": f"about word{n}", "answer_ids": [f"faq-{n}"]} for n in range(20)]
+    asked += [{"question_id": str(n), "text": f"about word{n}", "answer_ids": [str(n)]} for n in range(20, 40)]
+    relevance = tasks({"support.questions": asked, "support.answers": answers})[0]
+    assert relevance.notes == ("20 questions left out: none of the answers that they name is there",)
+    assert {pair[0] for pair, _ in [*relevance.train, *relevance.validation]} == {
+        f"about word{n}" for n in range(20, 40)
+    }
+    path = write(tmp_path / "questions.jsonl", *asked)
+    alone = Source("support.questions", path)
+    intents = ({"text": f"t{n}", "label": "ab"[n % 2]} for n in range(40))
+    beside = Source("support.intents", write(tmp_path / "intents.jsonl", *intents))
+    told = take([alone, beside]).notes
+    assert any(note.startswith("support.questions: no example could be made of the records") for note in told)
+    with pytest.raises(SnapshotError, match=r"support\.questions: no example could be made"):
+        take([alone])
+
+
+def test_pairs_that_are_given_for_validation_are_all_measured_on(tmp_path: Path) -> None:
+    def pairs(word: str) -> list[dict[str, Any]]:
+        return [
+            {"question_id": str(n), "question": f"{word} {n}?", "answer": f"{word} text {m}", "label": int(n == m)}
+            for n in range(40)
+            for m in (n, (n + 1) % 40)
+        ]
+
+    data, held = (
+        Source("support.pairs", write(tmp_path / f"{word}.jsonl", *pairs(word))) for word in ("train", "held")
+    )
+    taken = take([data], [held])
+    relevance = next(task for task in taken.tasks if task.kind == "pair")
+    for side, word in ((relevance.train, "train"), (relevance.validation, "held")):
+        given = {(one["question"], one["answer"]): "yes" if one["label"] else "no" for one in pairs(word)}
+        assert given.items() <= dict(side).items()
+    assert not any("left out" in note for note in taken.notes)
 
 
 def test_tasks_of_each_format() -> None:
     answers = [{"answer_id": str(n), "text": f"word{n} text"} for n in range(30)]
     questions = [{"question_id": str(n), "text": f"about word{n}", "answer_ids": [str(n)]} for n in range(30)]
-    pairs = list(judged_pairs(questions, answers))
-    assert sum(is_right for *_, is_right in pairs) == 30 and len(pairs) > 60
+    judged = judged_questions(questions, answers)
+    assert judged.right == {f"about word{n}": [f"word{n} text"] for n in range(30)}
+    assert (judged.answers, judged.unknown) == ([f"word{n} text" for n in range(30)], 0)
+    train, validation = split([], judged.right, judged.answers)
+    assert sum(is_right for *_, is_right in (*train, *validation)) == 30
+    assert len(train) + len(validation) == 5 * 30  # each with four wrong ones of its side
     alone = [one | {"answer_ids": one["question_id"]} for one in questions]  # as a CSV has it
-    assert list(judged_pairs(alone, answers)) == pairs
+    assert judged_questions(alone, answers) == judged
     assert [right_answers(one) for one in ({"answer_ids": 5}, {"answer_ids": ""}, {})] == [["5"], [], []]
     found = tasks(
         {"support.questions": questions, "support.answers": answers, "support.intents": [{"text": "a", "label": "b"}]}
@@ -188,7 +264,7 @@ def test_what_was_decided_is_learned_beside_answers_at_random() -> None:
     assert len(learned) == len(pairs.train)  # nothing twice
     drawn = [pair for pair in learned if pair not in shown]
     questions = {question for question, _ in learned}
-    assert len(drawn) > 2 * len(questions)  # some of the four are held out
+    assert len(drawn) > 3 * len(questions)  # four, less what is known already
     assert {(question, answer) for question, _, wrong in contrasts.train for answer in wrong} <= shown.keys()
     assert sum(len(wrong) for *_, wrong in contrasts.train) > len(questions) / 2
 
@@ -234,8 +310,31 @@ def test_questions_are_measured_against_all_answers_beside_rivals(tmp_path: Path
     assert set(report.metrics) == {"mrr", "map", "p@1", "r@5", "r@10", "auroc"}
     assert set(report.baselines) == {"bm25", "vectors"}
     assert 0.2 < report.metrics["p@1"] <= report.metrics["mrr"] <= 1
+    assert report.notes == ()
     with pytest.raises(EvaluationError, match="--against"):
         EVALUATIONS["support.questions"].run(Request(questions, lambda: fake_encoder))
+    astray = [one | {"answer_ids": ["faq-1"]} for one in asked[:3]]
+    mixed = write(tmp_path / "mixed.jsonl", *asked, *astray)
+    report = EVALUATIONS["support.questions"].run(replace(request, data=mixed))
+    assert report.notes == (
+        f"counted as having no right answer, since what they name is not in --against: 3 of {report.n} questions",
+    )
+    with pytest.raises(EvaluationError, match="no question names an answer of --against, such as 'faq-1'"):
+        EVALUATIONS["support.questions"].run(replace(request, data=write(tmp_path / "astray.jsonl", *astray)))
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [
+        ([("late parcel", "parcel")], None),
+        ([("😀", "parcel"), ("🎉", "money")], None),
+        ([("late parcel", "parcel"), ("money back", "money"), ("new address", "address")], (1, 3)),
+        ([("late parcel", "parcel"), ("money back", "money")], (1, 2)),
+    ],
+)
+def test_a_linear_rival_of_little_is_none(train: list[tuple[str, str]], expected: tuple[int, int] | None) -> None:
+    rival = linear_rival(train, [("where is my parcel", "parcel")])
+    assert (rival and rival[0].shape) == expected
 
 
 def test_pairs_and_intents(tmp_path: Path, fake_encoder) -> None:

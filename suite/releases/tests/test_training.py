@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -207,7 +207,7 @@ def test_data_that_is_not_there_is_named(shop, arguments, message):
 def test_labels_that_training_does_not_know_are_said_before_it(shop, tmp_path):
     data = write(tmp_path / "kinds.jsonl", records())
     other = write(tmp_path / "other.jsonl", records(60, 1, bad="BAD", fine="FINE", good="GOOD"))
-    with pytest.raises(CommandError, match="0 validation examples bear a label that examples to train on"):
+    with pytest.raises(CommandError, match="0 of 60 validation examples bear a label that is trained on"):
         train("--data", f"shop.kinds={data}", "--validation", f"shop.kinds={other}", "--output", str(tmp_path / "out"))
     assert not list(tmp_path.glob(".out*"))
     shop["shop.moods"] = [one for one in records() if one["label"] != "fine"]
@@ -217,10 +217,24 @@ def test_labels_that_training_does_not_know_are_said_before_it(shop, tmp_path):
     assert "left out: shop.moods: no example is labelled fine; its head needs some of every class" in taken.notes
 
 
+def test_what_is_measured_on_little_is_told(shop):
+    shop["shop.moods"] = records(30)
+    shop["shop.kinds"] = records(300)
+    taken = snapshot.take([])
+    held = {task.name: len(task.validation) for task in taken.tasks}
+    assert held["shop.moods"] < 30 <= held["shop.kinds"]
+    few = f"shop.moods: mood is measured on {held['shop.moods']} examples, so its figures are little more than chance"
+    assert taken.notes == (few,)
+    train, validation = [("a", "bad"), ("b", "good")], [(f"text {n}", "bad") for n in range(30)]
+    notes: list[str] = []
+    snapshot.cleaned(TaskExamples("shop.moods", "classification", "mood", (), train, validation), notes.append)
+    assert notes == ["shop.moods: mood is measured on examples of one class, so nothing is known of the others"]
+
+
 def test_a_class_that_came_to_stand_for_validation_alone_is_trained_on():
     held = [("a", "bad"), ("b", "rare")]
     task = TaskExamples("shop.kinds", "classification", "kind", (), [("c", "bad"), ("d", "good")], held)
-    [found] = snapshot.with_validation([task], [])
+    [found] = snapshot.with_validation([task], [], [])
     assert (found.train[-1], found.validation) == (("b", "rare"), [("a", "bad")])
 
 
@@ -258,6 +272,60 @@ def test_two_processes_do_not_train_for_one_folder(shop, tmp_path):
         train("--data", f"shop.moods={data}", "--output", str(tmp_path / "out"))
     assert not list(tmp_path.glob(".out*"))
     train("--data", f"shop.moods={data}", "--output", str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("place", ["", "mounted"])
+def test_a_folder_that_cannot_be_replaced_is_said_before_the_training(shop, tmp_path, monkeypatch, place):
+    data = write(tmp_path / "moods.jsonl", records())
+    output = tmp_path / place
+    output.mkdir(exist_ok=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(output if not place else tmp_path / "here")
+    if place:
+        monkeypatch.setattr(Path, "is_mount", lambda path: path == output)
+    else:
+        monkeypatch.setattr("suite.management.training.is_replaceable", lambda folder: True)
+    with pytest.raises(CommandError, match="is the current folder or a mounted disk; name a folder in it"):
+        train("--data", f"shop.moods={data}", "--output", str(output))
+
+
+def test_an_interrupted_training_says_how_it_goes_on(shop, tmp_path):
+    with pytest.raises(CommandError, match="the same command goes on from the last checkpoint") as raised:  # noqa: SIM117
+        with working_folder(tmp_path / "out") as folder:
+            (folder / "state.pt").write_bytes(b"so far")
+            raise KeyboardInterrupt
+    assert raised.value.returncode == 130 and (tmp_path / ".out.training" / "state.pt").exists()
+    with pytest.raises(KeyboardInterrupt), working_folder(tmp_path / "other"):
+        raise KeyboardInterrupt  # before there was anything to go on from
+    assert not (tmp_path / ".other.training").exists()
+
+
+def test_a_file_that_nothing_is_made_of_is_no_success(shop, monkeypatch, tmp_path):
+    moods, kinds = (
+        snapshot.Source(name, write(tmp_path / f"{name}.jsonl", records(seed=seed)))
+        for seed, name in enumerate(("shop.moods", "shop.kinds"))
+    )
+    again = snapshot.Source("shop.moods", write(tmp_path / "again.jsonl", records(seed=2)))
+    _, given = snapshot.providers()["shop.moods"]
+
+    def made_of(names: set[str]) -> None:
+        def only(found: Mapping[str, Any]) -> list[TaskExamples]:
+            return [one for one in tasks(found) if one.name in names & found.keys()]
+
+        monkeypatch.setattr(
+            snapshot, "providers", lambda: dict.fromkeys(given.rows, (SHOP, replace(given, tasks=only)))
+        )
+
+    made_of({"shop.moods"})
+    with pytest.raises(snapshot.SnapshotError, match=r"shop\.kinds: no example could be made of the records"):
+        snapshot.take([kinds, moods])
+    with pytest.raises(snapshot.SnapshotError, match=r"shop\.kinds: no example for validation could be made"):
+        snapshot.take([moods], [kinds])
+    made_of({"shop.moods", "shop.kinds"})
+    taken = snapshot.take([moods, kinds], [again])
+    assert {task.name for task in taken.tasks} == {"shop.moods", "shop.kinds"} and not taken.notes
+    with pytest.raises(snapshot.SnapshotError, match=r"shop\.kinds: there are records for validation, but none to tr"):
+        snapshot.take([moods], [kinds])
 
 
 def test_another_body_does_not_go_on_from_what_one_left(bodies):
