@@ -128,8 +128,10 @@ def take(data: Sequence[Source], validation: Sequence[Source] = (), *, with_rows
         try:
             kept.append(cleaned(task, notes.append))
         except SnapshotError as error:
-            if asked & {task.name, *task.sources}:
+            if task.name in asked:
                 raise
+            if made_of := sorted(asked.intersection(task.sources)):
+                raise SnapshotError(f"{error} ({task.name} is made of {', '.join(made_of)})") from error
             notes.append(f"left out: {error}")  # rows that are too few yet
     kept = with_all_classes(kept, asked, notes.append)
     if not kept and texts and not records:

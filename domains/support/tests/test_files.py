@@ -178,6 +178,18 @@ def test_questions_whose_answers_are_not_there_are_told_and_not_taken_for_unansw
         take([alone])
 
 
+def test_what_is_wrong_with_questions_is_said_though_their_task_bears_another_name(tmp_path: Path) -> None:
+    answers = Source("support.answers", write(tmp_path / "answers.jsonl", {"answer_id": "1", "text": "by post"}))
+    questions = Source("support.questions", write(tmp_path / "questions.jsonl", {"text": "how?", "answer_ids": ["1"]}))
+    intents = ({"text": f"t{n}", "label": "ab"[n % 2]} for n in range(40))
+    beside = Source("support.intents", write(tmp_path / "intents.jsonl", *intents))
+    for others in ([], [beside]):
+        with pytest.raises(
+            SnapshotError, match=r"too few .* \(support.pairs is made of support.answers, support.questions"
+        ):
+            take([questions, answers, *others])
+
+
 def test_pairs_that_are_given_for_validation_are_all_measured_on(tmp_path: Path) -> None:
     def pairs(word: str) -> list[dict[str, Any]]:
         return [
