@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,9 @@ class Encoder:
             body, heads, stamp = path_or_name, {}, ""
             settings = checkpoint.read_json(folder / checkpoint.CONFIG)
             pooling = checkpoint.read_pooling(folder, settings)
+            if engines.body.is_known(settings) and (positions := settings.get("max_position_embeddings")):
+                positions -= engines.body.first_position(settings)  # RoBERTa's first ones are no token's
+                pooling = replace(pooling, max_length=min(pooling.max_length, positions))
         weights = folder / checkpoint.WEIGHTS
         is_read_later = weights.is_file() and engines.body.is_known(settings)
         try:
@@ -173,12 +177,19 @@ class Encoder:
 
     def quickest(self, sample: Sequence[Text]) -> Encoder:
         """This encoder in bfloat16, where the device multiplies that faster and the vectors of `sample` stay what they
-        are; else itself. For bulk work on the spot."""
-        if not sample or engines.NARROW not in self.engine_names or self.engine_name == engines.NARROW:
-            return self
+        are; else exactly. For bulk work on the spot, and for what is taught or measured: 8 bits serve, but are nobody's
+        standard."""
+        exact = self.exactly()
+        if not sample or engines.NARROW not in self.engine_names:
+            return exact
         narrow = self.with_engine(engines.NARROW)
-        cosines = np.einsum("nd,nd->n", self.embed(sample), narrow.embed(sample))
-        return narrow if float(cosines.mean()) >= FAITHFUL else self
+        cosines = np.einsum("nd,nd->n", exact.embed(sample), narrow.embed(sample))
+        return narrow if float(cosines.mean()) >= FAITHFUL else exact
+
+    def exactly(self) -> Encoder:
+        """The same encoder, run by an exact engine."""
+        names = [name for name in (engines.EXACT, engines.REFERENCE) if name in self.engine_names]
+        return self if self.engine_name in names else self.with_engine(names[0])
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from suite.encoder.training.progress import Report
 from suite.encoder.training.states import RunFolder
 from suite.encoder.training.tasks import TextTask
 from suite.releases import runtime
-from suite.releases.building import HeadPlan, fit_heads, kept
+from suite.releases.building import HeadPlan, fit_heads, kept, sample_texts
 from suite.releases.calibration import calibrated
 from suite.releases.comparison import ACTIVE, evaluate, note
 from suite.releases.models import Release
@@ -74,7 +74,8 @@ def compress(
         calibrated(small, release.folder, plans, say=say)
         say("Measuring it beside its teacher and simple rivals")
         release.compared_with = teacher.fingerprint
-        note(release, evaluate(small, plans, snapshot.tasks, {ACTIVE: large}))
+        sample = sample_texts(plans)
+        note(release, evaluate(small.quickest(sample), plans, snapshot.tasks, {ACTIVE: large.quickest(sample)}))
         say(f"Made release {release.fingerprint}")
     return release
 

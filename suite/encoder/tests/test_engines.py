@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -67,6 +69,22 @@ def test_smoothing_leaves_the_vectors_and_brings_eight_bits_nearer_to_them(encod
     rough, near = (PackedEngine(one, mode, packed.INT8, CPU).vectors(ids) for one in (body, even))
     lost = [1 - np.einsum("nd,nd->n", found, exact).mean() for found in (rough, near)]
     assert lost[1] < (0.5 if packed.has_vnni() else 0.8) * lost[0]  # it is a third, and two thirds
+
+
+def test_a_body_reads_no_more_tokens_than_it_has_positions_for(tiny_folder, tmp_path):
+    from transformers import RobertaConfig, RobertaModel
+
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "roberta"))
+    size = Encoder.load(str(tiny_folder), threads=1, device="cpu").tokenizer.get_vocab_size()
+    config = RobertaConfig(
+        vocab_size=size, hidden_size=32, intermediate_size=64, num_attention_heads=4, num_hidden_layers=1,
+        max_position_embeddings=26, pad_token_id=1,
+    )  # fmt: skip
+    RobertaModel(config).save_pretrained(folder)
+    encoder = Encoder.load(str(folder), threads=1, device="cpu")
+    assert encoder.pooling.max_length == 24  # its first two positions are no token's
+    for name in encoder.engine_names:
+        assert np.isfinite(encoder.with_engine(name).embed(["a very long text " * 50])).all()
 
 
 @pytest.mark.parametrize("mode", ["mean", "cls", "funnel"])

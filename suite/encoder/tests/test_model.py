@@ -187,3 +187,16 @@ def test_the_quickest_encoder_keeps_the_vectors(tiny, monkeypatch):
     monkeypatch.setattr(model, "FAITHFUL", 1.1)
     assert tiny.quickest(TEXTS) is tiny
     assert tiny.quickest([]) is tiny
+
+
+def test_what_is_taught_or_measured_is_never_of_eight_bits(tiny, monkeypatch):
+    if "torch-int8" not in tiny.engine_names:
+        pytest.skip("no engine of eight bits here")
+    serving = tiny.with_engine("torch-int8")
+    assert serving.exactly().engine_name == tiny.engine_name and tiny.exactly() is tiny
+    monkeypatch.setattr(serving, "engine_names", [engines.EXACT, "torch-int8"])
+    np.testing.assert_array_equal(serving.quickest(TEXTS).embed(TEXTS), tiny.embed(TEXTS))
+    monkeypatch.setattr(serving, "engine_names", [engines.EXACT, engines.NARROW, "torch-int8"])
+    assert serving.quickest(TEXTS).engine_name == engines.NARROW  # near to the exact ones
+    monkeypatch.setattr(model, "FAITHFUL", 1.1)
+    assert serving.quickest(TEXTS).engine_name == engines.EXACT
