@@ -130,6 +130,23 @@ def test_a_run_in_that_language_goes_on_from_its_state(tiny, tmp_path):
     np.testing.assert_allclose(again.embed(texts), whole.embed(texts), atol=1e-4)
 
 
+def test_a_run_keeps_the_characters_that_it_began_with(tiny, tmp_path):
+    """Texts without labels come and go while it lies there."""
+    config = replace(QUICK, checkpoint_seconds=0.0, precision="float32", retention=1.0, plain_texts=0.5)
+
+    def report(progress):
+        if progress.batch == 9:
+            raise Killed
+
+    folder, texts = RunFolder(tmp_path, "d"), [text for text, _ in reviews(60)]
+    with pytest.raises(Killed):
+        fine_tune(tiny, [mood_task()], config, folder, report, texts)
+    state = folder.read_state()
+    assert state is not None and state["characters"]
+    tuned, _ = fine_tune(tiny, [mood_task()], config, folder, silent, ["a text that it can read"] * 60)
+    assert size_of(tuned.tokenizer) == size_of(tiny.tokenizer) + len(state["characters"])
+
+
 def test_two_processes_learn_the_same_tokens(tiny, tmp_path):
     config = replace(QUICK, precision="float32", dropout=0.0, evaluations=1, average=1)
     one, _ = fine_tune(tiny, [chinese_task()], replace(config, accumulate=2), RunFolder(tmp_path / "one", "d"), silent)

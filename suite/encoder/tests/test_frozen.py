@@ -56,8 +56,10 @@ def test_what_is_kept_gives_the_same_vectors(deep, tmp_path, monkeypatch):
     run = Run(deep, [mood_task()], FROZEN, RunFolder(tmp_path / "frozen", "d"))
     texts = list(range(len(run.texts.ids)))
     expected = plain.body.embed(texts)
-    torch.testing.assert_close(run.body.embed(texts), expected, atol=1e-5, rtol=0)
+    first = run.body.embed(texts)
+    torch.testing.assert_close(first, expected, atol=2e-3, rtol=0)
     monkeypatch.setattr(states_of(run).below, "forward", None)  # everything is known by now
+    torch.testing.assert_close(run.body.embed(texts), first, atol=1e-6, rtol=0)  # as before: a resumed run learns alike
     torch.testing.assert_close(run.body.embed(texts[::-1]), expected.flip(0), atol=2e-3, rtol=0)
 
 

@@ -499,6 +499,23 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_a_reason(tiny, tmp_path, 
         fine_tune(tiny, [mood_task()], QUICK, RunFolder(tmp_path, "d"), silent)
 
 
+def test_gradients_that_are_not_numbers_end_the_run_with_a_reason(tiny, tmp_path, monkeypatch):
+    """The loss may well be one."""
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    with pytest.raises(TrainingError, match="gradients are not numbers any more; use a lower learning_rate"):
+        fine_tune(tiny, [mood_task()], QUICK, RunFolder(tmp_path, "d"), silent)
+
+
+def test_a_look_at_texts_keeps_nothing_of_the_adversary(tiny, tmp_path):
+    run = loop.Run(tiny, [mood_task()], replace(QUICK, adversarial=0.3), RunFolder(tmp_path, "d"))
+    embedded: list[torch.Tensor] = []
+    with torch.no_grad():
+        run.body.vectors([0, 1, 2], embedded)
+    assert embedded == []
+    run.body.vectors([0, 1, 2], embedded)
+    assert embedded
+
+
 def test_plain_texts_hold_texts_that_are_not_classified_where_they_were(tiny, tmp_path):
     """A text that something stands before is learned; as it stands it stays, though nothing else holds it."""
     task = replace(mood_task(), prefix="classify: ")

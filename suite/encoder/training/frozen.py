@@ -31,10 +31,10 @@ class FrozenLayers:
                 states[row, : len(self.kept[text])] = self.kept[text].float()
         if unknown:
             self.below.eval()  # nothing is dropped on the way: each text has one state
-            found = self.below(input_ids=ids[unknown], attention_mask=mask[unknown].long())[0]
+            found = self.below(input_ids=ids[unknown], attention_mask=mask[unknown].long())[0].half()  # as it is kept
             states[unknown] = found.float() * mask[unknown, :, None]
             for row, one in zip(unknown, found, strict=True):
-                self.keep(texts[row], one[mask[row]].half())
+                self.keep(texts[row], one[mask[row]])
         return states
 
     def keep(self, text: int, states: torch.Tensor) -> None:

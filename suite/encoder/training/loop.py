@@ -96,7 +96,11 @@ class Run:
         self.folder = folder
         given = list(given)
         is_fixed = config.frozen_layers or config.lora_rank or config.is_student
-        strange = [] if is_fixed else unread(encoder.tokenizer, shown(given), config.new_characters)
+        self.characters: list[str] = []  # that become tokens
+        if not is_fixed:  # those that it began with, though texts without labels have come and gone since
+            began = (folder.read_state() or {}).get("characters")
+            self.characters = unread(encoder.tokenizer, shown(given), config.new_characters) if began is None else began
+        strange = self.characters
         first_new = size_of(encoder.tokenizer)
         self.encoder = encoder = grown(encoder, strange) if strange else encoder
         self.device = encoder.device
@@ -149,7 +153,7 @@ class Run:
     def quick_encoder(self) -> Encoder:
         """The encoder as it came, in bfloat16 where that will do."""
         ids = self.texts.ids
-        return self.encoder.quickest(ids[:: len(ids) // SAMPLE + 1]) if self.body.is_narrow else self.encoder
+        return self.encoder.quickest(ids[:: len(ids) // SAMPLE + 1]) if self.body.is_narrow else self.encoder.exactly()
 
     # The way of a run ------------------------------------------------------------------------------------------
     def train(self, report: Report) -> None:
@@ -249,7 +253,9 @@ class Run:
         self.progress.learning_rate = self.config.learning_rate * factor
         parameters = [one for group in self.optimiser.param_groups for one in group["params"]]
         self.replicas.average(parameters)
-        torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        if not torch.isfinite(norm):
+            raise TrainingError("the gradients are not numbers any more; use a lower learning_rate")
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
 
@@ -318,6 +324,7 @@ class Run:
                 "tensors": {name: one.detach().cpu() for name, one in self.trained().items()},
                 "optimiser": self.optimiser.state_dict(),
                 "progress": self.progress.as_dict(),
+                "characters": self.characters,
                 "stale": self.stale,
             }
         )

@@ -82,7 +82,7 @@ class TrainedBody:
                 states = self.frozen.states(chosen, ids, mask) if self.frozen else words(ids)  # (b, t, d)
                 if pushed:
                     states = states + pushed[number]
-                elif self.config.adversarial:
+                elif self.config.adversarial and torch.is_grad_enabled():
                     states = states if states.requires_grad else states.detach().requires_grad_()
                     states.retain_grad()
                     embedded.append(states)
