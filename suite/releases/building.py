@@ -24,14 +24,15 @@ from suite.encoder.model import Encoder
 from suite.events.database import UNAVAILABLE
 from suite.jobs import LeaseLost
 from suite.marking import prefix_of
-from suite.releases import comparison
+from suite.releases import comparison, engine_choice
 from suite.releases.calibration import calibrated
 from suite.releases.heads import Examples, HeadDeclaration
 from suite.releases.models import Release
 
 log = logging.getLogger(__name__)
 SAMPLE = 16  # texts of each head that show whether bfloat16 will do
-RECIPE_FORMAT = 6  # raise it when the way of fitting changes what comes out
+READ = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin", "1_Pooling/*.json")  # what a body is read from
+RECIPE_FORMAT = 7  # raise it when the way of fitting changes what comes out
 
 
 class HeadPlan(NamedTuple):
@@ -139,10 +140,12 @@ def plan_of(declaration: HeadDeclaration, examples: Examples) -> HeadPlan:
 def recipe_of(body: str, plans: list[HeadPlan]) -> str:
     """Digest of all that a first release is made from, 16 hex digits; loads no model."""
     folder = checkpoint.locate(body)
-    names = (checkpoint.CONFIG, checkpoint.TOKENIZER, checkpoint.WEIGHTS, checkpoint.MANIFEST)
     digest = hashlib.sha256(f"{RECIPE_FORMAT} {body}".encode())
-    for path in (folder / name for name in names):
-        digest.update(f"\n{path.name} {checkpoint.digest_file(path) if path.is_file() else '-'}".encode())
+    paths = [path for pattern in READ for path in sorted(folder.glob(pattern)) if path.name != engine_choice.FILE]
+    if any(path.suffix == ".safetensors" for path in paths):
+        paths = [path for path in paths if path.suffix != ".bin"]  # the same weights once more
+    for path in paths:
+        digest.update(f"\n{path.name} {checkpoint.digest_file(path)}".encode())
     for plan in plans:
         spec = plan.spec
         for part in (spec.name, spec.kind, spec.labels, spec.primary_metric, spec.prefix):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from pathlib import Path
 
 from django.conf import settings
@@ -16,8 +16,9 @@ from suite.releases.models import Release
 
 LIMIT = 3  # the active release, the one that is being promoted, and the one in shadow
 
-_lock = threading.Lock()  # held while loading, too: two threads never load the same encoder twice
+_lock = threading.Lock()
 _loaded: OrderedDict[str, Encoder] = OrderedDict()
+_loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # two threads never load one encoder twice
 
 
 class NoRelease(NotYet):
@@ -27,18 +28,22 @@ class NoRelease(NotYet):
 def encoder_for(fingerprint: str) -> Encoder:
     """The encoder of a release. Raises `NoRelease`, or `CheckpointError` where its folder is missing or corrupt."""
     with _lock:
-        if fingerprint in _loaded:
-            _loaded.move_to_end(fingerprint)
-            return _loaded[fingerprint]
+        loading = _loading[fingerprint]
+    with loading:  # nobody waits here for another release
+        with _lock:
+            if fingerprint in _loaded:
+                _loaded.move_to_end(fingerprint)
+                return _loaded[fingerprint]
         release = Release.objects.filter(pk=fingerprint).first()
         if release is None:
             raise NoRelease(f"there is no release {fingerprint}")
         encoder = calibration.load(release.folder)
         if encoder.fingerprint != fingerprint:
             raise CheckpointError(f"{release.folder}: holds release {encoder.fingerprint} instead of {fingerprint}")
-        _loaded[fingerprint] = encoder
-        while len(_loaded) > LIMIT:
-            _loaded.popitem(last=False)
+        with _lock:
+            _loaded[fingerprint] = encoder
+            while len(_loaded) > LIMIT:
+                _loaded.popitem(last=False)
         return encoder
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,20 @@ def test_other_examples_or_another_body_make_another_release(heads, settings, bo
     settings.ENCODER = str(bodies[1])
     names.add(building.build_first_release().fingerprint)
     assert len(names) == Release.objects.count() == 3
+
+
+def test_whatever_a_body_is_read_from_makes_another_release(heads, settings, bodies, tmp_path):
+    body = Path(shutil.copytree(bodies[0], tmp_path / "body"))
+    settings.ENCODER = str(body)
+    names = [building.build_first_release().fingerprint]
+    (body / engine_choice.FILE).write_text("{}")  # of a machine, not of the body
+    assert building.build_first_release().fingerprint == names[0]
+    (body / "1_Pooling").mkdir(exist_ok=True)
+    (body / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    names.append(building.build_first_release().fingerprint)
+    (body / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 12}))
+    names.append(building.build_first_release().fingerprint)
+    assert len(set(names)) == 3
 
 
 def test_a_broken_checkpoint_is_made_again(heads):
