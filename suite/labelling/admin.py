@@ -117,7 +117,7 @@ def page(head: str) -> dict[str, Any]:
 def labels_of(row: LabelRequest) -> list[tuple[str, float, int]]:
     """(label, percent, key), in class order where each has a key; of more the likeliest first, and the others keyless
     (0)."""
-    pairs = list(row.probabilities.items())
+    pairs = list(row.chances.items())
     if len(pairs) > SHOWN:
         pairs.sort(key=lambda pair: -pair[1])
     return [(label, 100 * chance, number if number <= SHOWN else 0) for number, (label, chance) in enumerate(pairs, 1)]

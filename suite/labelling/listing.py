@@ -21,6 +21,7 @@ from suite.labelling.models import LabelList, LabelRequest
 from suite.labelling.services import topic
 from suite.live.broadcast import broadcast
 from suite.releases import runtime
+from suite.releases import selectors as releases
 from suite.releases.runtime import NoRelease
 from suite.releases.snapshot import labelling
 from suite.releases.training_data import Labelling, Record
@@ -47,9 +48,11 @@ def make_wanted() -> None:
 
 def make(wanted: LabelList) -> None:
     """Replace what is open on a head's list, or say on it why there is nothing."""
-    now = max(timezone.now(), wanted.wanted_at)
+    began = timezone.now()
+    now = max(began, wanted.wanted_at)
     requests: list[LabelRequest] = []
-    release, considered, message = "", 0, ""
+    active = releases.active()  # noted although it cannot be read, or the page would ask for its list again
+    release, considered, message = active.fingerprint if active else "", 0, ""
     try:
         encoder = runtime.active_encoder()
         release = encoder.fingerprint
@@ -65,6 +68,9 @@ def make(wanted: LabelList) -> None:
         request.place, request.made_at = place, now
     with transaction.atomic():
         LabelRequest.objects.filter(head=wanted.head, state=State.OPEN).delete()
+        lately = LabelRequest.objects.filter(head=wanted.head, decided_at__gte=began).values_list("digest", flat=True)
+        decided = set(lately)  # while the list was made
+        requests = [request for request in requests if request.digest not in decided]
         LabelRequest.objects.bulk_create(
             requests, update_conflicts=True, unique_fields=["head", "digest"],
             update_fields=["record", "place", "made_at", "release", "probabilities", "uncertainty", "state", "label",
@@ -95,7 +101,7 @@ def requests_of(head: str, encoder: Encoder) -> tuple[list[LabelRequest], int]:
             digest=digest_of(texts[row]),
             record=dict(pool[texts[row]]),
             release=encoder.fingerprint,
-            probabilities=dict(zip(spec.labels, probabilities[row].round(4).tolist(), strict=True)),
+            probabilities=list(zip(spec.labels, probabilities[row].round(4).tolist(), strict=True)),
             uncertainty=round(float(uncertainty[row]), 4),
         )
         for row in choose(uncertainty, vectors, embed(encoder, spec, known_texts(head, given)), LENGTH)

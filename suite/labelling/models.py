@@ -37,7 +37,7 @@ class LabelRequest(models.Model):
     place = models.PositiveIntegerField()  # on its list, from 1
     made_at = models.DateTimeField()  # its list
     release = models.CharField(max_length=16)
-    probabilities = models.JSONField()  # {label: calibrated probability}, in the head's class order
+    probabilities = models.JSONField()  # [label, calibrated probability] of each class, in the head's order
     uncertainty = models.FloatField()  # 0: sure, 1: two labels are as likely
     state = models.CharField(max_length=10, choices=State, default=State.OPEN)
     label = models.CharField(max_length=100, blank=True)
@@ -56,3 +56,8 @@ class LabelRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.head} {self.place}"
+
+    @property
+    def chances(self) -> dict[str, float]:
+        """{label: calibrated probability}, in the head's class order, which PostgreSQL does not keep of an object."""
+        return dict(self.probabilities)

@@ -54,5 +54,5 @@ def made_at(head: str) -> QuerySet:
 def new_labels(head: str) -> int:
     """Labels given here since the last training run on the applications' own rows began."""
     given = LabelRequest.objects.filter(head=head, state=LabelRequest.State.LABELLED)
-    run = TrainingRun.objects.filter(has_rows=True, state__in=LEARNED).exclude(started_at=None).first()
+    run = TrainingRun.objects.filter(has_rows=True, trials_wanted=0, state__in=LEARNED).exclude(started_at=None).first()
     return given.filter(decided_at__gt=run.started_at).count() if run else given.count()

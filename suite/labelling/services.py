@@ -46,8 +46,8 @@ def ring() -> None:
 
 def label(request: LabelRequest, label: str, by: str) -> None:
     """Raises `Refused`."""
-    if label not in request.probabilities:
-        raise Refused(f"the labels of this head are {', '.join(request.probabilities)}")
+    if label not in request.chances:
+        raise Refused(f"the labels of this head are {', '.join(request.chances)}")
     with transaction.atomic():
         decide(request, State.LABELLED, by, label)
         send(request, labelling()[request.head].labelled, by, label=label)

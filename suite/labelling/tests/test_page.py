@@ -10,6 +10,7 @@ from django.contrib.auth.models import Permission
 from django.utils import timezone
 
 from suite.domain import EventType, event_types
+from suite.encoder.checkpoint import CheckpointError
 from suite.encoder.fake import FakeEncoder
 from suite.encoder.heads import HeadSpec, fit_head
 from suite.encoder.tests.test_heads import moods
@@ -84,12 +85,40 @@ def test_the_page_asks_for_a_list_and_a_worker_makes_it(ada, texts, release):
     row = selectors.next_request("mood")
     assert row is not None and row.release == release.fingerprint
     assert "0 of 3" in page and "chosen from 3 texts" in page
-    for number, (label, chance) in enumerate(row.probabilities.items(), 1):
+    for number, (label, chance) in enumerate(row.chances.items(), 1):
         assert f'value="{label}" data-key="{number}" aria-keyshortcuts="{number}"' in page
         assert f'<progress value="{100 * chance:.1f}" max="100"' in page
     assert [one.place for one in LabelRequest.objects.all()] == [1, 2, 3]
     doubts = LabelRequest.objects.values_list("uncertainty", flat=True)
     assert row.uncertainty == max(doubts)
+
+
+def test_a_release_that_cannot_be_read_is_said_once(ada, texts, release, monkeypatch):
+    def broken() -> None:
+        raise CheckpointError("gone")
+
+    monkeypatch.setattr(listing.runtime, "active_encoder", broken)
+    ada.get(f"{NEXT}mood/")
+    listing.make_wanted()
+    assert "the active release cannot be read" in ada.get(f"{NEXT}mood/").text
+    assert not selectors.wanted().exists()  # and is not asked for again and again
+
+
+def test_what_is_decided_while_a_list_is_made_stays_decided(ada, texts, release, monkeypatch):
+    row = listed(ada)
+    requests_of = listing.requests_of
+
+    def slow(*args: Any) -> Any:
+        found = requests_of(*args)
+        services.label(row, "good", "ada")
+        return found
+
+    monkeypatch.setattr(listing, "requests_of", slow)
+    services.want_list("mood")
+    listing.make_wanted()
+    row.refresh_from_db()
+    assert (row.state, row.label, row.decided_by) == ("labelled", "good", "ada")
+    assert LabelRequest.objects.filter(state="open").count() == 2
 
 
 def test_a_name_is_marked_and_markup_is_text(ada, texts, release):
