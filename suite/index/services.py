@@ -231,12 +231,14 @@ def _ensure_there(generation: Generation, lease: str) -> None:
         return
     if generation.synced_sequence:
         log.warning("%s is gone from the engine and is built again from the rows", generation.name)
+    RefusedDocument.objects.filter(generation=generation).delete()
+    _move_watermark(
+        generation, lease, 0
+    )  # before it is there again: whoever is killed in between leaves it to be filled
     engine().drop(generation.name)  # what is left of it, such as a folder without its files
     engine().create(generation.name, generation.dimensions, generation.fingerprint)
     if generation.state == Generation.State.ACTIVE:
         switch_alias(generation)
-    RefusedDocument.objects.filter(generation=generation).delete()
-    _move_watermark(generation, lease, 0)
 
 
 def _set_error(generation: Generation, message: str) -> None:

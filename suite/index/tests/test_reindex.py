@@ -19,9 +19,11 @@ from suite.index.engine import Query
 from suite.index.fusion import Weights
 from suite.index.models import Generation, RefusedDocument
 from suite.index.tests.conftest import DIMENSIONS, FINGERPRINT, NAME, HashEncoder, Switchable, Things
+from suite.jobs import held
 from suite.management.commands import reindex
 from suite.releases import gate, runtime
 from suite.releases.models import Release
+from suite.releases.promotion import LEASE
 
 
 @pytest.fixture
@@ -46,6 +48,27 @@ def reindexed(*args: str) -> dict[str, Any]:
     out = StringIO()
     call_command("reindex", *args, "--json", stdout=out)
     return json.loads(out.getvalue())
+
+
+def test_none_is_built_while_a_promotion_is_under_way(serving: Generation) -> None:
+    with held(LEASE), pytest.raises(CommandError, match="A promotion is under way: try again when it is done"):
+        reindexed()
+    assert Generation.objects.get().pk == serving.pk
+
+
+def test_a_generation_of_a_release_that_serves_no_more_is_dropped(
+    serving: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examine = gate.examine
+
+    def switched_meanwhile(generation: Generation) -> gate.Outcome:
+        Release.objects.update(state=Release.State.RETIRED)
+        return examine(generation)
+
+    monkeypatch.setattr(gate, "examine", switched_meanwhile)
+    with pytest.raises(CommandError, match="does not serve any more; run it again for the one that does"):
+        reindexed()
+    assert Generation.objects.exclude(state=Generation.State.DROPPED).get().pk == serving.pk
 
 
 @pytest.mark.parametrize("args", [(), ("shop",), (NAME,)])

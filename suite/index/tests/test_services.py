@@ -171,6 +171,20 @@ def test_lost_data_is_built_again_from_the_rows(
     assert engine.real.resolve(services.alias_of(NAME)) == generation.name
 
 
+def test_a_rebuild_that_is_broken_off_is_gone_on_with(
+    generation: Generation, engine: Switchable, things: Things, encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    things.write(a="red shoe", b="blue boot")
+    synchronise(encoder)
+    engine.real.drop(generation.name)
+    with monkeypatch.context() as patched:
+        patched.setattr(services, "switch_alias", lambda generation: 1 / 0)  # as soon as it is there again, and empty
+        assert synchronise(encoder) == 0
+    assert engine.real.exists(generation.name)
+    assert synchronise(encoder) == 2
+    assert found("shoe") == {"a"}
+
+
 def test_a_broken_folder_is_built_again(
     generation: Generation, tmp_path: Path, things: Things, encoder: HashEncoder
 ) -> None:

@@ -15,9 +15,11 @@ from suite.index import services
 from suite.index.collections import collections
 from suite.index.engine import EngineError
 from suite.index.models import Generation
+from suite.jobs import held
 from suite.management.plain import PlainCommand
 from suite.releases import gate, runtime, selectors
 from suite.releases.models import Release
+from suite.releases.promotion import LEASE
 
 
 class Command(PlainCommand):
@@ -32,10 +34,14 @@ class Command(PlainCommand):
         parser.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        release = selectors.active()
-        if release is None:
-            raise CommandError("No release is active yet: run `manage.py release` first.")
-        outcomes = {name: self.rebuild(name, release, options["json"]) for name in chosen(options["name"])}
+        names = chosen(options["name"])
+        with held(LEASE) as is_ours:  # else a promotion may switch meanwhile, and this one back
+            if not is_ours:
+                raise CommandError("A promotion is under way: try again when it is done.")
+            release = selectors.active()
+            if release is None:
+                raise CommandError("No release is active yet: run `manage.py release` first.")
+            outcomes = {name: self.rebuild(name, release, options["json"]) for name in names}
         if options["json"]:
             self.stdout.write(json.dumps({"release": release.fingerprint, "collections": outcomes}))
 
@@ -50,6 +56,9 @@ class Command(PlainCommand):
             if outcome.reason:
                 raise CommandError(f"{name}: {outcome.reason}; the generation before serves on.")
             with transaction.atomic():
+                if not Release.objects.select_for_update().filter(pk=release.pk, state=Release.State.ACTIVE).exists():
+                    raise CommandError(f"{name}: release {release} does not serve any more; run it again for the one "
+                                       "that does.")  # fmt: skip
                 services.activate(generation)
             services.switch_alias(generation)
         except (EngineError, CheckpointError) as error:
