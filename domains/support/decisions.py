@@ -25,12 +25,14 @@ def first_suggestions() -> QuerySet[Suggestion]:
 
 
 def relevances(rows: Sequence[Suggestion]) -> list[Decision]:
-    """Without those whose text is gone, or where a vector was missing (log odds of exactly 0)."""
+    """Without those whose text is gone or was changed since, or where a vector was missing (log odds of exactly 0)."""
     answers = load_answers([row.answer.key for row in rows if row.answer])
     replies = load_replies([str(row.reply_id) for row in rows if row.reply_id])
     found = []
     for row in rows:
         document = answers.get(row.answer.key) if row.answer else replies.get(str(row.reply_id))
+        if row.answer and row.answer.changed_at > row.offered_at:
+            continue
         log_odds = row.features.get(RELEVANCE, 0.0)
         if document is None or not log_odds:
             continue
