@@ -15,6 +15,7 @@ import torch
 def main() -> None:
     from suite.releases import runtime, selectors
     from suite.releases.building import keep
+    from suite.releases.comparison import note
 
     encoder = runtime.active_encoder()
     factors = torch.empty(encoder.dimensions).uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(7))
@@ -28,8 +29,10 @@ def main() -> None:
         name: replace(head, weight=head.weight / factors.numpy()) if head.weight.shape[1] == len(factors) else head
         for name, head in encoder.heads.items()
     }
-    metrics = selectors.find(encoder.fingerprint).metrics
-    print(keep(encoder.with_body(body).with_heads(heads), metrics, []).fingerprint)
+    active = selectors.find(encoder.fingerprint)
+    other = keep(encoder.with_body(body).with_heads(heads), active.metrics, [])
+    note(other, active.evaluation)
+    print(other.fingerprint)
 
 
 if __name__ == "__main__":

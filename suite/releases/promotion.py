@@ -37,11 +37,16 @@ GATE_TRIES = 3  # documents may come and go while they are counted
 MAX_FAILURES = 3  # unexpected ones, before a promotion is refused
 NOTE_SECONDS = 0.5  # between two notes of progress
 POLL_SECONDS = 0.5
+REFUSED = "not promoted: "  # begins the line of a release's message that says why
 USABLE = (Generation.State.BUILDING, Generation.State.STANDBY, Generation.State.ACTIVE)
 
 
 class GateRefused(Exception):
     """A generation may not serve; the message says why."""
+
+
+class Overtaken(Exception):
+    """A rollback was asked for, which goes first."""
 
 
 def carry_out_requested() -> None:
@@ -70,8 +75,13 @@ def attempt(promotion: Promotion) -> bool:
     """Carry one out, or refuse it; False where it has to wait."""
     try:
         carry_out(promotion)
-    except (CheckpointError, runtime.NoRelease, GateRefused) as error:
+    except (CheckpointError, runtime.NoRelease) as error:
         refuse(promotion, str(error))
+    except GateRefused as error:
+        refuse(promotion, str(error))
+        drop(promotion, Generation.State.STANDBY)  # the next request builds anew what did not pass
+    except Overtaken:
+        note(promotion, message="waits for a rollback")
     except (EngineUnavailable, index.LeaseLost, *UNAVAILABLE) as error:
         note(promotion, message=f"waits: {type(error).__name__}")
         return False
@@ -138,6 +148,8 @@ class Progress:
             self.done[generation.pk] = max(0, self.totals[generation.pk] - (total - done))
             if done == total or time.monotonic() - self.noted_at >= NOTE_SECONDS:
                 self.noted_at = time.monotonic()
+                if not self.promotion.is_rollback and selectors.outstanding().filter(is_rollback=True).exists():
+                    raise Overtaken
                 note(
                     self.promotion,
                     documents_done=sum(self.done.values()),
@@ -172,7 +184,9 @@ def switch(promotion: Promotion, release: Release, generations: Sequence[Generat
         for generation in generations:
             index.activate(generation)
         Release.objects.filter(state=Release.State.ACTIVE).update(state=Release.State.RETIRED)
-        Release.objects.filter(pk=release.pk).update(state=Release.State.ACTIVE, activated_at=now)
+        Release.objects.filter(pk=release.pk).update(
+            state=Release.State.ACTIVE, activated_at=now, message=remarks(release)
+        )
         broadcast([TOPIC])
         record_events([promoted_event(promotion, release, previous)])  # last: it may lock the order of events
     promotion.refresh_from_db()
@@ -201,12 +215,21 @@ def refuse(promotion: Promotion, reason: str) -> None:
         if not note(promotion, state=Promotion.State.REFUSED, message=reason, finished_at=timezone.now()):
             return
         Release.objects.filter(pk=promotion.release_id, state=Release.State.BUILDING).update(
-            state=Release.State.FAILED, message=reason
+            state=Release.State.FAILED, message=f"{remarks(promotion.release)}\n{REFUSED}{reason}".strip()
         )
-        begun = Generation.objects.filter(fingerprint=promotion.release_id, state=Generation.State.BUILDING)
-        for generation in begun:
-            index.drop_generation(generation)
+        drop(promotion, Generation.State.BUILDING)
     log.warning("promotion %s to %s is refused: %s", promotion.pk, promotion.release_id, reason)
+
+
+def drop(promotion: Promotion, state: Generation.State) -> None:
+    """Drop the generations of its release that are in this state."""
+    for generation in Generation.objects.filter(fingerprint=promotion.release_id, state=state):
+        index.drop_generation(generation)
+
+
+def remarks(release: Release) -> str:
+    """What its message says beside why it was not promoted."""
+    return "\n".join(line for line in release.message.split("\n") if not line.startswith(REFUSED))
 
 
 def note(promotion: Promotion, **changes: Any) -> bool:

@@ -51,8 +51,8 @@ def rollback_target() -> Release | None:
 
 
 def outstanding() -> QuerySet[Promotion]:
-    """Promotions and rollbacks that are not finished, oldest first."""
-    return Promotion.objects.filter(state__in=OUTSTANDING).select_related("release").order_by("id")
+    """Promotions and rollbacks that are not finished: rollbacks first, then the oldest."""
+    return Promotion.objects.filter(state__in=OUTSTANDING).select_related("release").order_by("-is_rollback", "id")
 
 
 def outstanding_runs() -> QuerySet[TrainingRun]:

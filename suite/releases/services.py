@@ -28,8 +28,15 @@ class RequestRefused(Exception):
 def request_promotion(release: Release, by: str = "", override: str = "") -> Promotion:
     """Ask for `release` to serve; an outstanding request for it is returned as it is.
 
-    One that is worse beyond noise than the active one needs a written reason, `override`. Raises `RequestRefused`.
+    One that is worse beyond noise than the active one, or that was not measured while another serves, needs a written
+    reason, `override`. Raises `RequestRefused`.
     """
+    is_new = release.state in {Release.State.CANDIDATE, Release.State.FAILED}
+    if is_new and not release.evaluation and selectors.active() and not override.strip():
+        raise RequestRefused(
+            f"release {release} has not been measured, or not yet; wait for its run, or give a reason to promote it "
+            "all the same"
+        )
     if release.worse_in and not override.strip():
         raise RequestRefused(
             f"release {release} is worse beyond noise than {release.compared_with[:8]} in "
@@ -61,6 +68,9 @@ def _request(release: Release, by: str, override: str = "", *, is_rollback: bool
                 override_reason=override,
             )
             broadcast([TOPIC])
+        elif override and not promotion.override_reason:
+            promotion.override_reason = override
+            promotion.save(update_fields=["override_reason"])
         transaction.on_commit(ring)
     return promotion
 

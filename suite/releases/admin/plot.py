@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from django.urls import reverse
@@ -18,7 +19,7 @@ MOST = 50  # releases, the newest
 def plot_of(releases: Iterable[Release]) -> dict[str, Any]:
     """{"heads", "machine", "rows"}; a row has "values", one a head. Rates are those of one machine, on which most of
     them were measured, so that they can be compared."""
-    shown = list(releases)[:MOST]
+    shown = list(islice(releases, MOST))
     choices = {release.pk: engine_choice.read(release.folder) for release in shown}
     machines = Counter(machine for found in choices.values() for machine, choice in found.items() if measured(choice))
     machine = machines.most_common(1)[0][0] if machines else ""

@@ -122,9 +122,9 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
 
     @display(description="Worse beyond noise in")
     def worse(self, release: Release) -> str:
-        if not release.compared_with:
-            return "not compared with another release"
-        found = f"{', '.join(release.worse_in) or 'nothing'}, than {release.compared_with[:8]}"
+        found = "not compared with another release"
+        if release.compared_with:
+            found = f"{', '.join(release.worse_in) or 'nothing'}, than {release.compared_with[:8]}"
         return ". ".join([found, *selectors.doubts(release)])
 
     @action(

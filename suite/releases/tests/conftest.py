@@ -86,5 +86,9 @@ def make_release(body: Path, folder: Path) -> Release:
     encoder = Encoder.load(str(body), threads=1)
     encoder.save(folder / encoder.fingerprint)
     return Release.objects.create(
-        fingerprint=encoder.fingerprint, path=encoder.fingerprint, body=body.name, dimensions=encoder.dimensions
+        fingerprint=encoder.fingerprint,
+        path=encoder.fingerprint,
+        body=body.name,
+        dimensions=encoder.dimensions,
+        evaluation={"mood": {"metric": "macro_f1", "examples": 90, "value": 0.8, "interval": [0.7, 0.9], "rivals": {}}},
     )

@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -109,6 +110,59 @@ def test_a_rollback_catches_up_and_switches_back(things, releases):
     assert (answer.release, answer.candidates[0].key) == (releases[0].fingerprint, "late")
     assert Generation.objects.count() == 2  # the one that stood by serves again; none was built anew
     assert roll_back().release == releases[1]  # and back once more
+
+
+def test_a_rollback_whose_index_does_not_pass_is_built_anew_the_next_time(things, releases, engine):
+    things.write_many(20)
+    promote(releases[0])
+    promote(releases[1])
+    standby = Generation.objects.get(fingerprint=releases[0].pk)
+    engine.delete(standby.name, {f"t{number}": 10_000 for number in range(5)})  # part of its data is lost
+    refused = roll_back()
+    assert refused.state == Promotion.State.REFUSED and "it holds 15 documents where 20 are expected" in refused.message
+    assert selectors.active() == releases[1]
+    assert (roll_back().state, selectors.active()) == (Promotion.State.DONE, releases[0])
+    assert hits("thing number 3").candidates[0].key == "t3"
+
+
+def test_a_rollback_goes_before_a_promotion_under_way(things, releases, monkeypatch):
+    things.write_many(20)
+    promote(releases[0])
+    promote(releases[1])
+    third = Release.objects.create(fingerprint="ab" * 8, path=releases[1].path, body="x", dimensions=32)
+    asked = services.request_promotion(third, override="for a test")
+    encode, order = runtime.encoder_for(releases[1].pk).embed, []
+
+    def encoder_for(fingerprint: str) -> SimpleNamespace:
+        order.append(fingerprint)
+        if fingerprint == third.pk and len(order) == 1:
+            services.request_rollback("ada")
+        return SimpleNamespace(embed=encode)
+
+    monkeypatch.setattr(promotion.runtime, "encoder_for", encoder_for)
+    monkeypatch.setattr(promotion, "NOTE_SECONDS", 0.0)
+    promotion.carry_out_requested()
+    assert order == [third.pk, releases[0].pk, third.pk]
+    rollback = Promotion.objects.get(is_rollback=True)
+    asked.refresh_from_db()
+    assert rollback.state == asked.state == Promotion.State.DONE
+    assert rollback.finished_at is not None and asked.finished_at is not None
+    assert rollback.finished_at < asked.finished_at and asked.previous == releases[0]
+
+
+def test_what_is_said_of_a_release_outlives_a_refusal(things, releases, monkeypatch):
+    things.write_many(10)
+    promote(releases[0])
+    Release.objects.filter(pk=releases[1].pk).update(message="compressed from abcd to 4 layers")
+    monkeypatch.setattr(things, "keys", lambda: [*things.titles, "never-marked"])
+    for _ in range(2):
+        promote(releases[1])
+    lines = Release.objects.get(pk=releases[1].pk).message.split("\n")
+    assert lines[0] == "compressed from abcd to 4 layers"
+    assert len(lines) == 2 and lines[1].startswith("not promoted: ") and "11 are expected" in lines[1]
+    monkeypatch.undo()
+    promote(releases[1])
+    assert Release.objects.get(pk=releases[1].pk).message == "compressed from abcd to 4 layers"
 
 
 @both_engines

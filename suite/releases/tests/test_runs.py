@@ -366,6 +366,18 @@ def test_a_release_that_is_worse_needs_a_written_reason(capsys):
     assert Promotion.objects.get().override_reason == "the old one leaks names"
 
 
+def test_what_was_not_measured_needs_a_reason_where_another_one_serves(capsys):
+    names = {"path": "x", "body": "tiny", "dimensions": 3}
+    candidate = Release.objects.create(fingerprint="ab" * 8, **names)
+    assert services.request_promotion(candidate).override_reason == ""  # none serves yet
+    Promotion.objects.all().delete()
+    Release.objects.create(fingerprint="cd" * 8, state=Release.State.ACTIVE, **names)
+    with pytest.raises(services.RequestRefused, match="has not been measured, or not yet; wait for its run"):
+        services.request_promotion(candidate)
+    asked = services.request_promotion(candidate, override="it was measured elsewhere")
+    assert asked.override_reason == "it was measured elsewhere"
+
+
 def test_what_a_comparison_cannot_tell_is_told():
     entry = {"metric": "macro_f1", "examples": 900, "candidate": 0.9, "active": 0.9, "low": -0.1, "high": 0.1}
     names = {"path": "x", "body": "tiny", "dimensions": 3}
