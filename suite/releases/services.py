@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from suite.events import doorbell
+from suite.index.models import Generation
+from suite.index.services import drop_generation
 from suite.live.broadcast import broadcast
 from suite.releases import selectors
 from suite.releases.models import Promotion, Release, Shadow, TrainingRun
@@ -78,6 +82,41 @@ def _request(release: Release, by: str, override: str = "", *, is_rollback: bool
 def ring() -> None:
     """Wake the worker that carries promotions out."""
     doorbell.ring("workers.train.promote")
+
+
+# Removing ----------------------------------------------------------------------------------------------------
+def remove(release: Release) -> Path | None:
+    """Remove a release that nobody needs: its row, with its promotions, shadows and compressions, its index generations
+    and its folder; that folder where it could not be removed. Raises `RequestRefused`."""
+    with transaction.atomic():
+        locked = Release.objects.select_for_update().get(pk=release.pk)
+        if reason := needed_for(locked):
+            raise RequestRefused(f"release {locked} {reason}")
+        for generation in Generation.objects.filter(fingerprint=locked.pk).exclude(state=Generation.State.DROPPED):
+            drop_generation(generation)
+        folder = locked.folder if not Path(locked.path).is_absolute() else None  # what lies elsewhere is not ours
+        locked.delete()
+        broadcast([TOPIC])
+    if folder is None or not folder.exists():
+        return None
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder if folder.exists() else None
+
+
+def needed_for(release: Release) -> str:
+    """Why a release cannot be removed; empty where it can."""
+    if release.state in {Release.State.ACTIVE, Release.State.BUILDING}:
+        return "serves, or is about to"
+    if release == selectors.rollback_target():
+        return "is what a rollback goes back to"
+    if selectors.outstanding().filter(release=release).exists():
+        return "waits to be promoted"
+    shadow = selectors.running_shadow()
+    if shadow and release in (shadow.release, shadow.active):
+        return "is in shadow; stop that first"
+    if run := selectors.outstanding_runs().filter(teacher=release).first():
+        return f"teaches in {run}; stop that first"
+    return ""
 
 
 # Shadow ------------------------------------------------------------------------------------------------------

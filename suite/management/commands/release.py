@@ -21,16 +21,21 @@ class Command(PlainCommand):
         "Where it was made before, nothing is made again. It is promoted where no release serves yet; where another\n"
         "one does, that serves on, and this one waits for `manage.py promote`.\n"
         "The engine that computes its vectors is chosen on this machine. With --engines all that are installed are\n"
-        "timed anew for the release that serves, which serves on; none is made then.\n\n"
-        "Example:\n  manage.py release --json"
+        "timed anew for the release that serves, which serves on; none is made then. With --remove a candidate or a\n"
+        "release of before goes, with its folder and its index, unless it is what a rollback goes back to.\n\n"
+        "Examples:\n  manage.py release --json\n  manage.py release --remove 3f9c21d0"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--no-promote", action="store_true", help="make it only, though none serves yet")
         parser.add_argument("--engines", action="store_true", help="time every engine here for the release that serves")
+        parser.add_argument("--remove", default="", metavar="ID", help="remove a release that nobody needs any more")
         parser.add_argument("--json", action="store_true", help="print the release as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["remove"]:
+            self.remove(options["remove"])
+            return
         teller = Teller(self, options["verbosity"] > 0)
         try:
             serving = selectors.active() if options["engines"] else None
@@ -56,6 +61,16 @@ class Command(PlainCommand):
             if active and active != release:
                 how = f"manage.py promote {release.fingerprint}"
                 teller.say(f"{active.fingerprint} serves on; to promote this one: {how}")
+
+    def remove(self, name: str) -> None:
+        try:
+            release = selectors.find(name)
+            left = services.remove(release)
+        except (selectors.NoSuchRelease, services.RequestRefused) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Release {name} is removed")
+        if left:
+            self.stderr.write(f"{left} could not be removed; may this process write there?")
 
 
 def as_json(release: Release) -> dict[str, Any]:

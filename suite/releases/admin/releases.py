@@ -74,7 +74,7 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
     fields = ("fingerprint", "shown_state", "body", "dimensions", "worse", "evaluation_shown", "metrics_table",
               "shadow_figures", "engines", "message", "path", "created_at", "activated_at")  # fmt: skip
     readonly_fields = ("shown_state", "worse", "evaluation_shown", "metrics_table", "shadow_figures", "engines")
-    actions_detail = ("promote", "start_shadow", "stop_shadow", "compress")
+    actions_detail = ("promote", "start_shadow", "stop_shadow", "compress", "remove")
     actions_list = ("rollback",)
 
     list_before_template = "releases/_plot.html"
@@ -172,6 +172,31 @@ class ReleaseAdmin(ShadowActions, ReadOnlyAdmin):
             return go(request, reverse("admin:releases_release_change", args=[teacher.pk]))
         messages.success(request, f"Asked for: {run}. A process of its own works on it.")
         return go(request, reverse("admin:releases_trainingrun_change", args=[run.pk]))
+
+    @action(
+        description="Remove",
+        url_path="remove",
+        permissions=["promote"],
+        icon="delete",
+        dialog={
+            "title": "Remove this release for good?",
+            "description": "Its folder, its index and what is noted of its promotions go. The one that serves, and the "
+            "one that a rollback goes back to, cannot be removed.",
+            "form_class": None,
+            "form_submit_text": "Remove",
+        },
+    )
+    def remove(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        release = self.get_object(request, object_id)
+        if release is not None:
+            try:
+                left = services.remove(release)
+                messages.success(request, f"Release {object_id[:8]} is removed.")
+                if left:
+                    messages.warning(request, f"{left} could not be removed; may this process write there?")
+            except services.RequestRefused as error:
+                messages.error(request, f"Not done: {error}.")
+        return go(request, reverse("admin:releases_release_changelist"))
 
     @action(
         description="Roll back",

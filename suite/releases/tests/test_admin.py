@@ -47,6 +47,21 @@ def submit(client, url: str, **headers: str):
     return client.post(url, {"_form_submitted": "True"}, headers=headers)
 
 
+def test_a_release_is_removed_by_who_may_promote(operator, visitor, release):
+    url = f"{RELEASES}{release.pk}/remove/"
+    operator.force_login(get_user_model().objects.get(username="bob"))
+    assert submit(operator, url).status_code == 403
+    operator.force_login(get_user_model().objects.get(username="ada"))
+    assert "Remove this release for good?" in operator.get(url).text
+    assert Release.objects.exists()
+    Release.objects.update(state=Release.State.ACTIVE)
+    submit(operator, url)
+    assert "Not done: release 01234567 serves, or is about to" in operator.get(RELEASES).text
+    Release.objects.update(state=Release.State.CANDIDATE)
+    submit(operator, url)
+    assert "Release 01234567 is removed" in operator.get(RELEASES).text and not Release.objects.exists()
+
+
 def test_releases_are_shown_with_their_metrics(operator, release):
     assert "0123456789abcdef" in operator.get(RELEASES).text
     page = operator.get(f"{RELEASES}{release.pk}/change/").text

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from suite.encoder import checkpoint
 from suite.events.models import Event
 from suite.index import selectors as index
+from suite.index import services as index_services
 from suite.index import vectors
 from suite.index.engine import EngineUnavailable, Legs, Query
 from suite.index.fusion import Weights
@@ -20,7 +22,7 @@ from suite.index.services import alias_of
 from suite.index.tests.conftest import both_engines
 from suite.live.models import Topic
 from suite.releases import promotion, runtime, selectors, services
-from suite.releases.models import Promotion, Release
+from suite.releases.models import Promotion, Release, TrainingRun
 from suite.releases.tests.conftest import NAME
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -122,6 +124,33 @@ def test_a_rollback_whose_index_does_not_pass_is_built_anew_the_next_time(things
     assert refused.state == Promotion.State.REFUSED and "it holds 15 documents where 20 are expected" in refused.message
     assert selectors.active() == releases[1]
     assert (roll_back().state, selectors.active()) == (Promotion.State.DONE, releases[0])
+    assert hits("thing number 3").candidates[0].key == "t3"
+
+
+def test_a_release_is_removed_unless_it_is_needed(things, releases, settings, capsys):
+    things.write_many(5)
+    promote(releases[0])
+    promote(releases[1])
+    third = Release.objects.create(fingerprint="ab" * 8, path="ab" * 8, body="x", dimensions=32)
+    third.folder.mkdir()
+    (third.folder / "model.safetensors").write_bytes(b"x")
+    for release, reason in ((releases[1], "serves"), (releases[0], "is what a rollback goes back to")):
+        with pytest.raises(CommandError, match=f"release {release} {reason}"):
+            call_command("release", "--remove", release.fingerprint)
+    run = TrainingRun.objects.create(teacher=third)
+    with pytest.raises(services.RequestRefused, match=f"teaches in compression {run.pk}; stop that first"):
+        services.remove(third)
+    run.delete()
+    services.request_shadow(third, 0.5)
+    with pytest.raises(services.RequestRefused, match="is in shadow; stop that first"):
+        services.remove(third)
+    services.stop_shadow()
+    begun = index_services.create_generation(NAME, third.pk, 32)
+    call_command("release", "--remove", third.fingerprint[:6])
+    assert "Release ababab is removed" in capsys.readouterr().out
+    begun.refresh_from_db()
+    assert not Release.objects.filter(pk=third.pk).exists() and not third.folder.exists()
+    assert begun.state == Generation.State.DROPPED
     assert hits("thing number 3").candidates[0].key == "t3"
 
 
