@@ -25,8 +25,11 @@ def validate_acknowledged(envelope: Envelope) -> dict[str, Any]:
 
 
 def validate_silenced(envelope: Envelope) -> dict[str, Any]:
+    alert_id = known_alert(envelope.data)
+    if not Alert.objects.filter(pk=alert_id, rule__isnull=False).exists():
+        raise Rejected("data.alert_id", "is of a rule that is gone, so no other alert is like it")
     return {
-        "alert_id": known_alert(envelope.data),
+        "alert_id": alert_id,
         "until": end_of(envelope, required=True),
         "reason": text_field(envelope.data, "reason", MAX_REASON, prefix="data."),
         "by": person(envelope),

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from domains.finance.alerting import outlets
@@ -61,9 +62,10 @@ def collect(channel: Channel, alerts: Iterable[Alert], *, is_repeat: bool = Fals
     for alert in alerts:
         groups[group_of(channel, alert)].append(alert)
     for key, members in groups.items():
-        notification = collecting(channel, key, is_repeat=is_repeat)
-        if notification is not None:
-            notification.alerts.add(*members)
+        with transaction.atomic():
+            notification = collecting(channel, key, is_repeat=is_repeat)
+            if notification is not None:
+                notification.alerts.add(*members)
 
 
 def group_of(channel: Channel, alert: Alert) -> str:
@@ -80,7 +82,7 @@ def collecting(channel: Channel, group_key: str, *, is_repeat: bool = False) -> 
     """The one notification of the group that still collects; None where another worker has just sent the next one."""
     now = timezone.now()
     found = Notification.objects.filter(channel=channel, group_key=group_key)
-    last = found.order_by("-id").first()
+    last = found.select_for_update().order_by("-id").first()  # nobody sends it meanwhile without what joins it now
     if last is not None and last.state == Notification.COLLECTING:
         return last
     wait = 0 if is_repeat else channel.group_wait_seconds
@@ -161,11 +163,16 @@ def silence_of(alert: Alert, silences: Sequence[Silence]) -> Silence | None:
 
 
 def deliver(now: datetime | None = None) -> int:
-    """Send what is due; returns how many tries were made. Each is claimed, sent outside any transaction, and noted."""
+    """Send what is due; returns how many tries were made. Each is claimed, sent outside any transaction, and noted.
+    One whose forerunner of the group is still on its way waits: "resolved" never comes before "firing"."""
     now = now or timezone.now()
     due = Notification.objects.filter(
         state__in=(Notification.COLLECTING, Notification.SENDING), due_at__lte=now, channel__is_enabled=True
     )
+    earlier = Notification.objects.filter(
+        channel=OuterRef("channel"), group_key=OuterRef("group_key"), pk__lt=OuterRef("pk"), state=Notification.SENDING
+    )
+    due = due.filter(~Exists(earlier))
     tries = 0
     for notification in due.select_related("channel").order_by("due_at")[:AT_ONCE]:
         if claim(notification, now):

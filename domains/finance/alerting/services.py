@@ -139,6 +139,8 @@ def record_silences(events: Sequence[Event]) -> None:
     alerts = alerts_of(events)
     for event in events:
         alert, data = alerts[event.data["alert_id"]], event.data
+        if alert.rule is None:  # gone meanwhile: without it the silence would match what nobody meant
+            continue
         Silence.objects.create(
             rule=alert.rule,
             entity=alert.entity,

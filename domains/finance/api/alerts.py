@@ -19,6 +19,7 @@ from domains.finance.api.shared import (
     Symbol,
     Text,
     Topic,
+    aware,
     named,
     person,
     with_problems,
@@ -215,7 +216,7 @@ def add_silence(request: HttpRequest, body: SilenceFields) -> dict[str, Any]:
     entity = named(Entity, "entity", symbol=body.entity) if body.entity else None
     row = services.silence(
         by=person(request, body.by),
-        until=body.until,
+        until=aware(body.until),
         reason=body.reason,
         rule=rule,
         entity=entity,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Path, Query, Router, Schema
 
-from domains.finance.api.shared import READ, with_problems
+from domains.finance.api.shared import READ, aware, with_problems
 from domains.finance.models import Bucket
 from domains.finance.news import selectors
 from domains.finance.news.selectors import Page
@@ -164,10 +164,6 @@ def from_cursor(text: str) -> tuple[datetime, int] | None:
 
 def invalid(field: str, reason: str) -> Problem:
     return Problem(422, "The request is not valid", f"{field}: {reason}", errors=[{"field": field, "reason": reason}])
-
-
-def aware(time: datetime | None) -> datetime | None:
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
 @router.get("/stories", response={200: Stories}, openapi_extra=READ)

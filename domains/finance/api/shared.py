@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import wraps
-from typing import Annotated, Any, Concatenate, ParamSpec
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 from django.http import HttpRequest, JsonResponse
 from ninja import Path, Query
@@ -22,6 +23,7 @@ from suite.problems import Problem, problem_responses
 PLAIN = r"^[^\x00]*$"
 writing = ApiKeyAuth("ingest")
 Given = ParamSpec("Given")
+Moment = TypeVar("Moment", datetime, datetime | None)
 Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 Symbol = Annotated[str, Query(max_length=60, pattern=PLAIN, description="an entity's symbol; empty: any")]
 Topic = Annotated[str, Query(max_length=100, pattern=PLAIN, description="empty: any")]
@@ -61,3 +63,8 @@ def named(model: Any, field: str, **by: Any) -> Any:
     if found is None:
         raise Invalid({field: "is not known"})
     return found
+
+
+def aware(time: Moment) -> Moment:
+    """Without an offset it is UTC."""
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time

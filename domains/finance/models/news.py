@@ -163,6 +163,7 @@ class Article(models.Model):
         indexes = [
             models.Index(fields=["-published_at", "-id"], name="finance_article_newest"),
             models.Index(fields=["source_name", "-published_at"], name="finance_article_source"),
+            models.Index(fields=["-received_at"], name="finance_article_received"),
         ]
 
     def __str__(self) -> str:

@@ -88,12 +88,13 @@ def note(source: Source, found: Fetched | FeedError) -> None:
     row = Source.objects.filter(pk=source.pk)
     if isinstance(found, FeedError):
         pause = max(found.wait or min(every * 2 ** min(source.failures, 12), LONGEST_PAUSE), SHORTEST_PAUSE)
+        gone = {"is_enabled": False} if found.is_gone else {}  # else as it is: somebody may have switched it off
         row.update(
             fetched_at=now,
             next_fetch_at=now + pause,
             failures=source.failures + 1,
             last_error=str(found)[:500],
-            is_enabled=not found.is_gone,
+            **gone,
         )
         return
     results = ingest(found.events, priority=PendingEvent.INTERACTIVE) if found.events else []

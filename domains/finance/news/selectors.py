@@ -17,6 +17,7 @@ from domains.finance.news.entities import EntityTable, Name
 from suite.index import selectors as index
 from suite.index.engine import Filter, Query, Range, Term
 
+MOST_MERGES = 20  # of a story into one that was merged itself
 _lock = threading.Lock()
 _table: tuple[Any, EntityTable] = (None, EntityTable())
 
@@ -180,16 +181,22 @@ def leaning(one: Mention) -> dict[str, float]:
     return {"negative": one.negative, "neutral": one.neutral, "positive": one.positive}
 
 
+def row_of(number: int) -> Story | None:
+    """A story, or the one that it became part of."""
+    row = Story.everything.filter(pk=number).select_related("lead").first()
+    for _ in range(MOST_MERGES):
+        if row is None or row.merged_into_id is None:
+            break
+        row = Story.everything.filter(pk=row.merged_into_id).select_related("lead").first()
+    return row
+
+
 def story(number: int) -> dict[str, Any]:
     """A story with its articles in order; one that was merged is answered with the one it is part of now.
 
     Raises `NotFound`.
     """
-    row = Story.everything.filter(pk=number).select_related("lead", "merged_into").first()
-    for _ in range(20):  # a story that was merged into one that was merged
-        if row is None or row.merged_into_id is None:
-            break
-        row = Story.everything.filter(pk=row.merged_into_id).select_related("lead").first()
+    row = row_of(number)
     if row is None or row.lead is None:
         raise NotFound(f"There is no story {number}.")
     articles = list(row.articles.order_by("published_at", "key")[:500])

@@ -29,9 +29,11 @@ class Window:
         self.revision = 0  # that was read up to
 
     def refresh(self, since: float, before: int) -> None:
-        """Read what changed with revisions below `before`, which are committed. An empty window begins at `since`."""
+        """Read what changed with revisions below `before`, which are committed. An empty window begins at `since`, or
+        with the newest that it would keep: one old article does not bring all the years since."""
         if not self.sketches:
-            self.since = since
+            oldest = Trace.objects.order_by("-published_at").values_list("published_at", flat=True)[HELD : HELD + 1]
+            self.since = max([since, *(time.timestamp() for time in oldest)])
         rows = Trace.objects.filter(revision__gt=self.revision, revision__lt=before, published_at__gte=at(self.since))
         for *columns, revision in rows.order_by("revision").values_list(*COLUMNS):
             self.put(sketch_from(*columns))

@@ -13,8 +13,12 @@ MOST_ENTITIES = 500  # offered while one types; others are found by their whole 
 @dataclass(frozen=True, slots=True)
 class Choices:
     entities: list[Entity]
-    topics: list[str]
     watch_lists: list[str]
+
+    @property
+    def topics(self) -> list[str]:
+        """Looked up by who shows them only: it reads all stories."""
+        return topics()
 
     @property
     def windows(self) -> list[tuple[str, str]]:
@@ -28,7 +32,6 @@ class Choices:
 def choices() -> Choices:
     return Choices(
         list(Entity.objects.filter(is_active=True).order_by("symbol")[:MOST_ENTITIES]),
-        topics(),
         list(WatchList.objects.order_by("name").values_list("name", flat=True)),
     )
 

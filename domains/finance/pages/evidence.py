@@ -115,7 +115,7 @@ def facts_of(alert: Alert) -> list[Fact]:
     value = figures["value"]
     if spec["metric"] == SURGE and value is not None:
         facts.append(
-            Fact("Chance of so many", f"1 in {10**value:,.0f}", f"surge {value:.1f}, threshold {spec['threshold']:g}")
+            Fact("Chance of so many", chance_words(value), f"surge {value:.1f}, threshold {spec['threshold']:g}")
         )
     elif spec["metric"] == NEGATIVE_SHARE and value is not None:
         facts.append(Fact("Negative share", f"{value:.0%}", f"threshold {spec['threshold']:.0%}"))

@@ -206,6 +206,18 @@ def test_a_silenced_event_silences_alerts_like_this_one(alert: Alert) -> None:
     assert Event.objects.filter(type="finance.alert.silenced", source=services.PAGE).count() == 1
 
 
+def test_an_alert_whose_rule_is_gone_silences_nothing(alert: Alert) -> None:
+    Alert.objects.filter(pk=alert.pk).update(entity=None, topic="")  # of all stories: a silence would match everything
+    assert alert.rule is not None
+    alert.rule.delete()
+    with pytest.raises(services.Invalid, match="is of a rule that is gone"):
+        services.silence_alert(alert.pk, by="ann", until=timezone.now() + timedelta(hours=1), reason="known")
+    event = Event(time=timezone.now(), data={"alert_id": alert.pk, "until": "2030-01-01T00:00:00+00:00", "reason": "x",
+                                             "by": "ann"})  # fmt: skip
+    services.record_silences([event])  # the rule went after it was validated
+    assert not Silence.objects.exists()
+
+
 # The API ------------------------------------------------------------------------------------------------------------
 
 
@@ -264,6 +276,9 @@ def test_the_api_acknowledges_and_silences(alert: Alert, api: Any) -> None:
     [silence] = api("GET", "silences").json()["silences"]
     assert api("DELETE", f"silences/{silence['silence_id']}").status_code == 200
     assert api("GET", "silences").json() == {"silences": []}
+    naive = (timezone.now() + timedelta(hours=2)).replace(tzinfo=None).isoformat()
+    row = api("POST", "silences", {"until": naive, "reason": "known", "severity": "info"}).json()
+    assert row["until"] == f"{naive}+00:00"
     bad = api("POST", "silences", {"until": until, "reason": "known"})
     assert (bad.status_code, bad.json()["errors"][0]["field"]) == (422, "body.rule")
 

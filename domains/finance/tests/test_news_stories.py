@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
 from domains.finance.models import Alias, Article, Bucket, Entity, Mention, Score, Story
-from domains.finance.news import buckets, services
+from domains.finance.news import buckets, services, window
 from domains.finance.news.selectors import changed_since
 from domains.finance.tests.articles import START, article, take
 from domains.finance.tests.conftest import fake_encoder
@@ -209,6 +210,16 @@ def test_a_changed_article_leaves_its_story(encoder: FakeEncoder, companies: dic
     take(article(RECALL, 0, key="one", id="older") | {"time": (START - timedelta(hours=1)).isoformat()})
     assert Article.objects.get(key="one").title == "Corvane Pharma names new chief"
     assert stored_buckets() == buckets.counted_anew()
+
+
+def test_one_old_article_does_not_bring_all_the_years_since(encoder: FakeEncoder, monkeypatch: Any) -> None:
+    things = ["Vans", "Pots", "Lamps", "Boots", "Tents", "Ropes", "Maps"]
+    take(*(article(f"{thing} are cheaper this week", 60 * place) for place, thing in enumerate(things)))
+    monkeypatch.setattr(window, "HELD", 4)
+    held = window.Window()
+    held.refresh(0.0, before=2**40)
+    assert len(held.sketches) == 5  # not seven, of which three are thrown away again
+    assert held.since == Article.objects.order_by("published_at")[2].published_at.timestamp()
 
 
 def test_two_stories_that_become_one_leave_a_way_to_it(encoder: FakeEncoder, companies: dict[str, Entity]) -> None:

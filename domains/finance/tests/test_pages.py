@@ -271,6 +271,16 @@ def test_texts_of_others_are_text(client: Client, companies: dict[str, Entity], 
         assert "<i>wire" not in html, path
 
 
+def test_a_story_that_became_part_of_another_leads_to_it(client: Client, companies: dict[str, Entity], encoder) -> None:
+    take(published("Halden Motors recalls vans", 1), published("Teapots are cheaper this week", 2))
+    gone, middle = Story.objects.order_by("pk")
+    last = Story.everything.create(first_published_at=gone.first_published_at, last_published_at=gone.last_published_at,
+                                   lead=middle.lead, title="Where both are told")  # fmt: skip
+    Story.everything.filter(pk=gone.pk).update(merged_into=middle)
+    Story.everything.filter(pk=middle.pk).update(merged_into=last)
+    assert "Where both are told" in client.get(f"/finance/stories/{gone.pk}/").text
+
+
 @pytest.mark.parametrize(
     "query",
     ["window=9y&metric=x", "entity=%00", "topic=%ED%A0%80", "list=none", "alert=9&story=9", "alert=x", "upto=-1"],

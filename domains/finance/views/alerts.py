@@ -42,7 +42,7 @@ def history(request: HttpRequest) -> HttpResponse:
     }
     state = request.GET.get("state", "all")
     state = state if state in found else "all"
-    shown = Paginator(found[state].select_related("entity").order_by("-fired_at"), PAGE_ROWS).get_page(
+    shown = Paginator(found[state].select_related("entity").order_by("-fired_at", "-id"), PAGE_ROWS).get_page(
         request.GET.get("page")
     )
     counts = {"firing": found["firing"].count(), "acknowledged": found["acknowledged"].count()}

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from domains.finance.analysts import for_analysts
-from domains.finance.models import Story
+from domains.finance.news.selectors import row_of
 from domains.finance.pages.feed import stories_between
 from domains.finance.pages.selection import selection_of
 from domains.finance.pages.story import told
@@ -55,9 +55,7 @@ def of_time(request: HttpRequest) -> HttpResponse:
 
 def drawer_story(key: int) -> dict[str, Any]:
     """What the drawer shows of a story; nothing where there is none, and the other where it became part of another."""
-    story = Story.objects.filter(pk=key).select_related("lead", "merged_into").first()
-    if story is not None and story.merged_into is not None:
-        story = story.merged_into
+    story = row_of(key)
     if story is None:
         return {}
     return {"drawer": "finance/_story.html", "address": f"story={story.pk}", "told": told(story)}
