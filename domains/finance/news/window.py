@@ -57,8 +57,9 @@ class Window:
 
     @classmethod
     def between(cls, since: float, until: float) -> Window:
-        """Everything published in that time, read now: for late articles."""
-        rows = Trace.objects.filter(published_at__gte=at(since), published_at__lte=at(until)).order_by("-published_at")
+        """What was published in that time, read now: for late articles. Of too many the earliest, for among these is
+        what a late one may be a copy of."""
+        rows = Trace.objects.filter(published_at__gte=at(since), published_at__lte=at(until)).order_by("published_at")
         return cls.of(sketch_from(*columns) for *columns, _ in rows.values_list(*COLUMNS)[:HELD])
 
     def put(self, sketch: Sketch) -> None:

@@ -222,6 +222,14 @@ def test_one_old_article_does_not_bring_all_the_years_since(encoder: FakeEncoder
     assert held.since == Article.objects.order_by("published_at")[2].published_at.timestamp()
 
 
+def test_a_late_article_finds_its_original_among_many(encoder: FakeEncoder, monkeypatch: Any) -> None:
+    things = ["Vans", "Pots", "Lamps", "Boots", "Tents", "Ropes", "Maps"]
+    take(*(article(f"{thing} are cheaper this week", 60 * place) for place, thing in enumerate(things)))
+    monkeypatch.setattr(window, "HELD", 3)
+    late = window.Window.between(START.timestamp(), (START + timedelta(days=1)).timestamp())
+    assert {Article.objects.get(pk=number).title.split()[0] for number in late.sketches} == {"Vans", "Pots", "Lamps"}
+
+
 def test_two_stories_that_become_one_leave_a_way_to_it(encoder: FakeEncoder, companies: dict[str, Entity]) -> None:
     """Neither is like the other, both are like the one that comes late and was first."""
     take(
