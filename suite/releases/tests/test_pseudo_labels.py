@@ -9,7 +9,8 @@ from suite.encoder.model import Encoder
 from suite.encoder.tests.test_heads import moods
 from suite.encoder.training.config import TrainingConfig
 from suite.marking import mark_entity, without_mark
-from suite.releases import pseudo_labels, runs, services, snapshot
+from suite.releases import pseudo_labels, runs, services
+from suite.releases.cleaning import cleaned
 from suite.releases.models import Release
 from suite.releases.pseudo_labels import scorer, texts_in, with_pseudo_labels
 from suite.releases.snapshot import Snapshot
@@ -90,7 +91,7 @@ def test_the_active_release_labels_where_it_knows_the_classes(unlabelled, bodies
     used = scorer(task, TrainingConfig(), print)
     assert used is not None and used.fingerprint == encoder.fingerprint
     [other] = [task for task in tasks({"shop.kinds": records(90, bad="b", fine="c", good="a")}) if task.train]
-    other = snapshot.cleaned(other, print)
+    other = cleaned(other, print)
     used = scorer(other, TrainingConfig(), print)
     assert used is not None and used.heads["kind"].spec.labels == ("a", "b", "c")
 

@@ -20,6 +20,7 @@ from suite.encoder.training.config import TrainingConfig
 from suite.management.training import working_folder
 from suite.marking import mark_entity, without_mark
 from suite.releases import building, runtime, snapshot
+from suite.releases.cleaning import cleaned
 from suite.releases.heads import Examples, HeadDeclaration
 from suite.releases.models import Release
 from suite.releases.training import digest
@@ -227,7 +228,7 @@ def test_what_is_measured_on_little_is_told(shop):
     assert taken.notes == (few,)
     train, validation = [("a", "bad"), ("b", "good")], [(f"text {n}", "bad") for n in range(30)]
     notes: list[str] = []
-    snapshot.cleaned(TaskExamples("shop.moods", "classification", "mood", (), train, validation), notes.append)
+    cleaned(TaskExamples("shop.moods", "classification", "mood", (), train, validation), notes.append)
     assert notes == ["shop.moods: mood is measured on examples of one class, so nothing is known of the others"]
 
 
