@@ -116,6 +116,8 @@ def needed_for(release: Release) -> str:
         return "is in shadow; stop that first"
     if run := selectors.outstanding_runs().filter(teacher=release).first():
         return f"teaches in {run}; stop that first"
+    if not release.evaluation and (run := selectors.outstanding_runs().first()):
+        return f"may be what {run} measures now; wait for it, or stop it"
     return ""
 
 

@@ -36,7 +36,7 @@ class PromoteForm(BaseDialogForm):
         required=False,
         max_length=1_000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        help_text="Only where it is worse than the active release: why it is to serve all the same.",
+        help_text="Only where it is worse than the active one, or was not measured: why it is to serve all the same.",
     )
 
 

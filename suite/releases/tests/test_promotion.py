@@ -140,6 +140,9 @@ def test_a_release_is_removed_unless_it_is_needed(things, releases, settings, ca
     run = TrainingRun.objects.create(teacher=third)
     with pytest.raises(services.RequestRefused, match=f"teaches in compression {run.pk}; stop that first"):
         services.remove(third)
+    TrainingRun.objects.filter(pk=run.pk).update(teacher=None)
+    with pytest.raises(services.RequestRefused, match=r"may be what training run .* measures now"):
+        services.remove(third)
     run.delete()
     services.request_shadow(third, 0.5)
     with pytest.raises(services.RequestRefused, match="is in shadow; stop that first"):
