@@ -78,6 +78,7 @@ def group_of(channel: Channel, alert: Alert) -> str:
     return by.get(Channel.GroupBy(channel.group_by), "all")
 
 
+@transaction.atomic
 def collecting(channel: Channel, group_key: str, *, is_repeat: bool = False) -> Notification | None:
     """The one notification of the group that still collects; None where another worker has just sent the next one."""
     now = timezone.now()
