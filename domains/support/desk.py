@@ -106,8 +106,8 @@ def tab_of(name: str) -> str:
 def list_context(tab: str, user: User) -> dict[str, Any]:
     """The conversations of a tab, and how many there are in each."""
     counts = selectors.desk_counts(user)
-    rows = selectors.desk_list("", user) if tab == "mine" else selectors.desk_list(tab)
-    entries = [entry_of(row, user) for row in rows if tab != "mine" or row.state != Conversation.State.SOLVED]
+    rows = selectors.desk_list("", user, is_open=True) if tab == "mine" else selectors.desk_list(tab)
+    entries = [entry_of(row, user) for row in rows]
     return {
         "tab": tab,
         "tabs": [Tab(name, title, counts[name]) for name, title in TABS.items()],
@@ -132,9 +132,8 @@ def entry_of(row: DeskRow, user: User) -> Entry:
 
 def next_waiting(user: User, tab: str, but: str = "") -> Entry | None:
     """Who waits longest and is nobody else's."""
-    rows = selectors.desk_list("waiting", user if tab == "mine" else None)
-    mine = (row for row in rows if row.key != but and row.assignee in ("", user.get_username()))
-    return next((entry_of(row, user) for row in mine), None)
+    rows = selectors.desk_list("waiting", user if tab == "mine" else None, free_for=user, limit=2)
+    return next((entry_of(row, user) for row in rows if row.key != but), None)
 
 
 def name_of(customer: Any, key: str) -> str:

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from domains.support.documents import is_sought
 from domains.support.models import Answer, Conversation, Ranker, Suggestion, SuggestionRun
+from domains.support.selectors import serving_ranker
 from domains.support.suggesting.past import DECIDED, TAKEN
 from suite.dashboard import BAD, GOOD, WARN, Figure, list_page
 
@@ -40,7 +41,7 @@ def taken_figure() -> Figure:
     since = timezone.now() - timedelta(days=DAYS)
     decided = Suggestion.objects.filter(state__in=DECIDED, offered_at__gte=since, position=1)
     shown, taken = decided.count(), decided.filter(state__in=TAKEN).count()
-    ranker = Ranker.objects.filter(is_active=True).order_by("-id").first()
+    ranker = serving_ranker()
     learned = f"learned from {ranker.trained_on} decisions" if ranker and ranker.trained_on else "nothing learned yet"
     value = f"{taken / shown:.0%}" if shown else "no decision yet"
     return Figure("First suggestion taken", value, f"of {shown} in {DAYS} days; {learned}", list_page(Ranker))

@@ -7,7 +7,7 @@ from typing import Any
 
 from domains.support.documents import ANSWERS, QUESTIONS, REPLIES
 from domains.support.learning.rankers import ensure_ranker
-from domains.support.models import Conversation, Feedback, Message
+from domains.support.models import Conversation, Feedback, Message, Suggestion
 from domains.support.services import DESK_TOPIC, conversation_topic
 from domains.support.suggesting.drafts import Draft, asked_in, prepare, store
 from domains.support.suggesting.suggest import active_fingerprint
@@ -21,8 +21,11 @@ KINDS = tuple(Feedback.Kind.values)
 
 
 def index_answers(events: Sequence[Event], prepared: Any) -> None:
-    """The documents of changed and removed answers are to be written again."""
-    touch(ANSWERS, {event.data["answer_id"] for event in events})
+    """The documents of changed and removed answers are to be written again, and who is offered one sees it no more."""
+    keys = {event.data["answer_id"] for event in events}
+    touch(ANSWERS, keys)
+    offered = Suggestion.objects.filter(state=Suggestion.State.OFFERED, answer__key__in=keys)
+    tell_pages(set(offered.values_list("conversation__key", flat=True)))
 
 
 def find_answers(events: Sequence[Event]) -> list[Draft]:

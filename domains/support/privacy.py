@@ -121,14 +121,19 @@ def identities(text: str) -> Iterator[Found]:
 
 
 CARD_NUMBER = re.compile(r"(?<![\d.,-])[2-6]\d{3}(?:[ .\u00a0-]?\d){9,15}(?![\d])")
+CARD_SEPARATORS, SHORTEST_CARD = " .\u00a0-", 13
 
 
 def cards(text: str) -> Iterator[Found]:
-    """13 to 19 digits with the check digit of ISO/IEC 7812, in groups or not, that begin as cards do."""
+    """13 to 19 digits with the check digit of ISO/IEC 7812, in groups or not, that begin as cards do; what follows one,
+    when it expires say, is given back."""
     for match in CARD_NUMBER.finditer(text):
-        digits = re.sub(r"\D", "", match.group())
-        if len(set(digits)) > 1 and luhn.is_valid(digits):
-            yield Found(*match.span(), CARD)
+        number = match.group()
+        while len(digits := re.sub(r"\D", "", number)) >= SHORTEST_CARD:
+            if len(set(digits)) > 1 and luhn.is_valid(digits):
+                yield Found(match.start(), match.start() + len(number), CARD)
+                break
+            number = number[: max(0, *map(number.rfind, CARD_SEPARATORS))]
 
 
 def phones(text: str) -> Iterator[Found]:

@@ -15,11 +15,12 @@ from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from domains.support.documents import ANSWERS
-from domains.support.models import Answer, Conversation, Message, Presence, Suggestion, SuggestionRun
+from domains.support.models import Answer, Conversation, Message, Presence, Ranker, Suggestion, SuggestionRun
 from domains.support.services import NEVER, PRESENT
 from domains.support.suggesting.variables import fill, known_facts, names
 from suite.index import selectors as index
 from suite.index.engine import Query
+from suite.releases import selectors as releases
 
 DESK_ROWS = 100
 THREAD_MESSAGES = 500  # newest ones of a conversation that are shown
@@ -96,10 +97,18 @@ class Suggestions:
 
 
 # The desk -----------------------------------------------------------------------------------------------------
-def desk_list(state: str = "", user: User | None = None, *, limit: int = DESK_ROWS, search: str = "") -> list[DeskRow]:
+def desk_list(
+    state: str = "", user: User | None = None, *, limit: int = DESK_ROWS, search: str = "", is_open: bool = False,
+    free_for: User | None = None,
+) -> list[DeskRow]:  # fmt: skip
     """Conversations in a state ("" for all), of one assignee where `user` is given: who waits longest first, then the
-    newest. `search` looks at the customer's name and the id."""
+    newest. `search` looks at the customer's name and the id; `is_open`: none that are solved; `free_for` somebody: none
+    that somebody else has."""
     rows = conversations(state, user)
+    if is_open:
+        rows = rows.exclude(state=Conversation.State.SOLVED)
+    if free_for:
+        rows = rows.filter(Q(assignee=None) | Q(assignee=free_for))
     if search:
         rows = rows.filter(Q(key__icontains=search) | Q(customer__name__icontains=search))
     newest = Message.objects.filter(conversation=OuterRef("pk")).order_by("-sent_at", "-id")
@@ -175,7 +184,8 @@ def suggestions_for(key: str, user: User | None = None) -> Suggestions:
     run = SuggestionRun.objects.filter(message=newest).order_by("-id").first()
     if run is None:
         return Suggestions("pending")
-    rows = run.suggestions.exclude(state=Suggestion.State.WITHDRAWN).select_related("answer", "reply__conversation")
+    rows = standing(run.suggestions.all()).exclude(state=Suggestion.State.WITHDRAWN)
+    rows = rows.select_related("answer", "reply__conversation")
     facts = known_facts(conversation.customer, key, (user.get_full_name() or user.get_username()) if user else "")
     shares = accepted_alike(run.release)
     items = [shown_suggestion(row, facts, shares) for row in rows.order_by("position")]
@@ -189,6 +199,17 @@ def suggestions_for(key: str, user: User | None = None) -> Suggestions:
         run.release,
         list(run.degraded),
     )
+
+
+def serving_ranker() -> Ranker | None:
+    """The active ranker of the release that serves, which after a rollback is not the newest."""
+    release = releases.active()
+    return Ranker.objects.filter(is_active=True, fingerprint=release.pk).first() if release else None
+
+
+def standing(suggestions: QuerySet[Suggestion]) -> QuerySet[Suggestion]:
+    """Without those of answers that were removed or changed since: their words are those of before."""
+    return suggestions.exclude(answer__is_removed=True).exclude(answer__changed_at__gt=F("offered_at"))
 
 
 def shown_suggestion(

@@ -96,7 +96,12 @@ def take_found(key: str, answer: str) -> str:
     """An agent took an answer that was searched for: from now on it stands below the suggestions, like one more, so
     that sending it is feedback on the question. Returns its suggestion id, empty where nobody waits or the answer is
     not there."""
-    run = SuggestionRun.objects.filter(message__conversation__key=key).order_by("-message__sent_at", "-id").first()
+    newest = Message.objects.filter(conversation__key=key).order_by("-sent_at", "-id").first()
+    if newest is None or newest.author != Message.Author.CUSTOMER:
+        return ""
+    run = (
+        SuggestionRun.objects.filter(message=newest).order_by("-id").first()
+    )  # none yet: it is no answer to an earlier one
     row = Answer.objects.filter(key=answer, is_removed=False).first()
     if run is None or row is None:
         return ""

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from domains.support.learning.examples import DecidedRun, decided_runs
 from domains.support.models import Feedback, Ranker
+from domains.support.selectors import serving_ranker
 from domains.support.suggesting.ranker import Weights, fit
 
 log = logging.getLogger(__name__)
@@ -23,9 +24,9 @@ HELD_BACK = 0.3  # newest share of the decided questions that the gate replays
 
 
 def learn() -> Ranker | None:
-    """Fit the active ranker of the newest release anew where there is enough news; returns the one that serves then,
-    None where nothing was tried."""
-    active = Ranker.objects.filter(is_active=True).order_by("-id").first()
+    """Fit the ranker that serves anew where there is enough news; returns the one that serves then, None where nothing
+    was tried."""
+    active = serving_ranker()
     if active is None:
         return None
     seen = Feedback.objects.filter(release=active.fingerprint).count()

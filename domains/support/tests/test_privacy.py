@@ -117,3 +117,17 @@ def test_texts_of_files_are_masked_before_they_are_read_without_labels():
     given = TRAINING_DATA.texts["support.questions"]
     assert "ada@example.com" not in given.text({"text": "Write to ada@example.com, please"})
     assert given.text({"masked": "Write to [email]"}) == "Write to [email]"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("my card is 4111 1111 1111 1111 12/27 cvv 123", "my card is [card] 12/27 cvv 123"),
+        ("4111111111111111 12/27", "[card] 12/27"),
+        ("5500 0055 5555 5559 03-28", "[card] 03-28"),
+        ("3782 822463 10005 12/27", "[card] 12/27"),
+        ("order 4111 1111 1111 1112 12", "order 4111 1111 1111 1112 12"),
+    ],
+)
+def test_a_card_is_masked_whatever_follows_it(text: str, masked: str) -> None:
+    assert mask(text) == masked
