@@ -20,7 +20,6 @@ from domains.support.services import NEVER, PRESENT
 from domains.support.suggesting.variables import fill, known_facts, names
 from suite.index import selectors as index
 from suite.index.engine import Query
-from suite.releases import selectors as releases
 
 DESK_ROWS = 100
 THREAD_MESSAGES = 500  # newest ones of a conversation that are shown
@@ -203,8 +202,8 @@ def suggestions_for(key: str, user: User | None = None) -> Suggestions:
 
 def serving_ranker() -> Ranker | None:
     """The active ranker of the release that serves, which after a rollback is not the newest."""
-    release = releases.active()
-    return Ranker.objects.filter(is_active=True, fingerprint=release.pk).first() if release else None
+    generation = index.active_generation(ANSWERS)
+    return Ranker.objects.filter(is_active=True, fingerprint=generation.fingerprint).first() if generation else None
 
 
 def standing(suggestions: QuerySet[Suggestion]) -> QuerySet[Suggestion]:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
-from domains.support import services
+from domains.support import selectors, services
 from domains.support.learning import online
 from domains.support.learning.examples import DecidedRun, decided_runs
 from domains.support.learning.prior import calibrated, sample_cases
-from domains.support.models import Feedback, Ranker, Suggestion, SuggestionRun
+from domains.support.models import Answer, Feedback, Ranker, Suggestion, SuggestionRun
 from domains.support.sample.files import sample_answers
 from domains.support.suggesting.features import FEATURES
 from domains.support.suggesting.past import examination, past_of
 from domains.support.suggesting.ranker import Weights
 from domains.support.suggesting.suggest import active_ranker, suggest
-from domains.support.tests.events import answer, message, take
+from domains.support.tests.events import answer, event, message, take
 from domains.support.tests.repeated import REPEATED
 from domains.support.training_data import TRAINING_DATA, tasks
+from suite.live.models import Topic
 
 pytestmark = pytest.mark.django_db
 
@@ -133,6 +135,46 @@ def test_decisions_become_training_data(generous, agent) -> None:
     [question] = TRAINING_DATA.rows["support.questions"]()
     assert rows[1].answer is not None and question["answer_ids"] == [rows[1].answer.key]
     assert [task.head for task in tasks({"support.pairs": pairs * 5})] == ["relevance", ""]
+
+
+def test_an_answer_that_was_removed_or_changed_is_offered_no_more(generous, agent) -> None:
+    take(*(answer(f"a{n}", f"The blue lamp number {n} shines {'x' * 40 * n}", f"Lamp {n}") for n in range(1, 4)))
+    generous.work()
+    take(message("which blue lamp shines?"))
+    generous.work()
+    Suggestion.objects.update(offered_at=datetime(2025, 12, 31, tzinfo=UTC))  # before the events of these tests
+    Answer.objects.update(changed_at=datetime(2025, 12, 30, tzinfo=UTC))
+    assert {item.answer_key for item in selectors.suggestions_for("c").items} == {"a1", "a2", "a3"}
+    topic = services.conversation_topic("c")
+    before = Topic.objects.get(name=topic).sequence
+    take(event("answer.removed", {"answer_id": "a1"}, minute=5), answer("a2", "It is green now", "Lamp 2", minute=5))
+    generous.work()
+    assert {item.answer_key for item in selectors.suggestions_for("c").items} == {"a3"}
+    assert Topic.objects.get(name=topic).sequence > before  # who has it open sees it go
+
+
+def test_what_is_found_by_hand_answers_no_earlier_question(generous, agent) -> None:
+    take(answer("a1", "The blue lamp shines", "Lamp"), answer("a2", "The red chair swings", "Chair"))
+    generous.work()
+    take(message("which lamp shines?", minute=1))
+    generous.work()
+    assert services.take_found("c", "a2") != ""
+    take(message("and which chair swings?", minute=2))  # no worker has looked at it yet
+    assert services.take_found("c", "a2") == ""
+    generous.work()
+    uid = services.take_found("c", "a1")
+    assert Suggestion.objects.get(uid=uid).run.question.endswith("and which chair swings?")
+    take(message("this one", author="agent", minute=3))
+    assert services.take_found("c", "a2") == ""  # nobody waits
+
+
+def test_after_a_rollback_the_ranker_that_serves_learns(generous) -> None:
+    serving = selectors.serving_ranker()
+    assert serving is not None
+    newer = Ranker.objects.get(pk=serving.pk)
+    newer.pk, newer.fingerprint = None, "f" * 16  # of a release that was promoted, and is rolled back again
+    newer.save()
+    assert selectors.serving_ranker() == serving
 
 
 @pytest.mark.encoder

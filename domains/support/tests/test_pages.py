@@ -15,7 +15,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from domains.support import desk, services
+from domains.support import desk, selectors, services
 from domains.support.models import Answer, Conversation, Feedback, Message, Presence, Suggestion, SuggestionRun
 from domains.support.phrases import PHRASES
 from domains.support.templatetags.support_desk import lateness, waited
@@ -129,6 +129,27 @@ def test_who_waits_longest_stands_first_and_late_ones_say_so(page: Client) -> No
     assert waits[0][1] == "6:40"
     assert "Ada waits longest" in html
     assert "<title>(3) Support desk" in html
+
+
+def test_nothing_open_is_missed_among_many(page: Client, agent: User, monkeypatch) -> None:
+    monkeypatch.setattr(
+        selectors.desk_list, "__kwdefaults__", (selectors.desk_list.__kwdefaults__ or {}) | {"limit": 3}
+    )
+    says("open", "Hello", seconds=90)
+    says("open", "Hi", author="agent", seconds=80)
+    services.assign("open", agent)
+    for number in range(4):
+        says(f"done {number}", "Hello", seconds=30)
+        services.set_state(f"done {number}", "solved", agent)
+        services.assign(f"done {number}", agent)
+    assert 'data-entry="open"' in page.get("/support/list/?tab=mine").text
+    colleague = User.objects.create_user("otto")
+    for number in range(4):
+        says(f"taken {number}", "Hello", seconds=70)
+        services.assign(f"taken {number}", colleague)
+    says("free", "Hello", seconds=10)
+    following = desk.next_waiting(agent, "waiting", but="taken 0")
+    assert following is not None and following.key == "free"
 
 
 def test_tabs_count_and_hold_their_conversations(page: Client, agent: User) -> None:
