@@ -9,7 +9,8 @@ from typing import Any
 from django.db.models import Exists, OuterRef, QuerySet
 
 from domains.support.models import Answer, Conversation, Feedback, Message, SuggestionRun
-from domains.support.privacy import mask, without_masks
+from domains.support.privacy import MASK, mask, without_masks
+from domains.support.suggesting.variables import known_facts, unfilled
 from suite.index.collections import Collection
 from suite.index.engine import Document
 
@@ -46,12 +47,16 @@ def replies() -> QuerySet[Message]:
 
 
 def load_replies(keys: Sequence[str]) -> dict[str, Document]:
-    """Title: the question, masked; text: the reply, masked. A key is the message's row id."""
+    """Title: the question, masked; text: the reply, masked, with variables where it names this customer or this agent:
+    it is sent to others. One that would say "[email]" to them is left out. A key is the message's row id."""
     documents = {}
-    for row in replies().filter(pk__in=keys):
+    for row in replies().filter(pk__in=keys).select_related("conversation", "by"):
         question = question_before(row)
-        if question and len(row.masked_text) >= SHORTEST_REPLY:
-            documents[str(row.pk)] = Document(str(row.pk), question, row.masked_text)
+        if not question or len(row.masked_text) < SHORTEST_REPLY or MASK.search(row.masked_text):
+            continue
+        agent = (row.by.get_full_name() or row.by.get_username()) if row.by else ""
+        facts = known_facts(row.conversation.customer, row.conversation.key, agent)
+        documents[str(row.pk)] = Document(str(row.pk), question, unfilled(row.masked_text, facts))
     return documents
 
 

@@ -10,6 +10,7 @@ from domains.support.models import Conversation, Ranker, Suggestion, SuggestionR
 from domains.support.suggesting.features import FEATURES
 from domains.support.suggesting.ranker import RelevanceHead, Weights
 from domains.support.suggesting.retrieve import IndexPools
+from domains.support.suggesting.variables import unfilled
 from domains.support.tests.events import answer, message, state, take
 from suite.encoder.fake import FakeEncoder
 from suite.events.models import Event, PendingEvent
@@ -142,6 +143,38 @@ def test_replies_of_solved_conversations_are_a_pool_of_their_own(generous, agent
     take(message("a bag for chess pieces, once more", "newest", minute=7))
     generous.work()
     assert selectors.suggestions_for("newest").items == []
+
+
+def test_a_reply_to_one_customer_names_nobody_to_another(generous, agent) -> None:
+    anna = {"name": "Anna Smith", "plan": "Gold"}
+    reply = "Hello Anna, the felt bag for chess pieces is free with your Gold plan. Golden, too."
+    take(
+        message("is there a bag for chess pieces?", "old", minute=1, customer=anna),
+        message(reply, "old", minute=2, author="agent"),
+        state("solved", "old", minute=3),
+        message("is there a bag for chess pieces?", "older", minute=1),
+        message("Write to felt@example.com for a bag for chess pieces.", "older", minute=2, author="agent"),
+        state("solved", "older", minute=3),
+    )
+    generous.work()
+    take(message("a bag for chess pieces please", "new", minute=5, customer={"name": "Bob", "plan": "Tin"}))
+    generous.work()
+    [item] = selectors.suggestions_for("new").items  # the other one would say "[email]"
+    assert item.text == "Hello {{customer.name}}, the felt bag for chess pieces is free with your {{customer.plan}} " \
+        "plan. Golden, too."  # fmt: skip
+    assert "Anna" not in item.composed and "Gold plan" not in item.composed
+
+
+@pytest.mark.parametrize(
+    ("facts", "text", "expected"),
+    [
+        ({"customer.locale": "en", "customer.a b": "tea"}, "en route with tea", "en route with tea"),
+        ({"customer.name": r"\1 (x)"}, r"Dear \1 (x)!", "Dear {{customer.name}}!"),
+        ({"customer.name": "name", "customer.plan": "customer"}, "{{customer.name}}", "{{customer.name}}"),
+    ],
+)
+def test_variables_come_back_where_they_can_be_filled(facts: dict[str, str], text: str, expected: str) -> None:
+    assert unfilled(text, facts) == expected
 
 
 def test_sending_says_what_became_of_each_suggestion(generous, agent) -> None:
