@@ -1,4 +1,4 @@
-"""Filters on attributes, as people write them: `brand:Acme`, `price:10..50`, `category:Games > Chess`.
+"""Filters on attributes, as people write them: `brand:Acme`, `size:42`, `price:10..50`, `category:Games > Chess`.
 
 Parsed into the index's own `Term` and `Range`, and checked against rows with the same reading of attributes, so an item
 passes here exactly where the index finds it. One field several times means any of the values; fields must all hold.
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from suite.index.engine import Filter, Range, Term, numbers_of, terms_of
+from suite.index.engine import Filter, Range, Term, number_text, numbers_of, terms_of
 
 MAX_FILTERS = 20
 NUMBER = r"[+-]?\d{1,15}(?:\.\d{1,15})?"
@@ -39,6 +39,8 @@ def parse_filters(texts: Sequence[str]) -> tuple[Filter, ...]:
             ranges.append(Range(name, low, high))
         else:
             terms.setdefault(name, []).append(value)
+            if re.fullmatch(NUMBER, value, re.ASCII) and number_text(float(value)) != value:
+                terms[name].append(number_text(float(value)))  # as an attribute that is a number stands there
     given = tuple(Term(name, tuple(values)) for name, values in terms.items())
     default = () if "available" in terms else (ONLY_AVAILABLE,)
     return default + given + tuple(ranges)

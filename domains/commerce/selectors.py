@@ -2,7 +2,7 @@
 
 An answer is made from the rows as they are now, so the next request sees the last click. It says who made it
 (`served_by`), with which release, and what could not be had (`degraded`). It is never empty while the catalogue has
-items that pass the filters.
+items that pass the filters and were not dismissed.
 """
 
 from __future__ import annotations
@@ -150,7 +150,9 @@ def recommendations_after(
     exclude: Iterable[str] = EXCLUSIONS,
 ) -> dict[str, Any]:
     """The same for a past that is given, stored or not."""
-    return _answer(catalogue, known, known.excluded(exclude), k, filters)
+    exclude = set(exclude)
+    never = known.excluded(exclude & {"dismissed"})
+    return _answer(catalogue, known, known.excluded(exclude), never, k, filters)
 
 
 def similar(
@@ -160,17 +162,19 @@ def similar(
     if not Item.objects.filter(catalogue=catalogue, key=item_key, is_removed=False).exists():
         raise NotFound(f"There is no item {item_key[:200]!r} in the catalogue {catalogue.slug!r}.")
     alike = Blend.from_json(catalogue.blend).without("popular")  # an item is not more alike for being popular
-    return _answer(catalogue, Past([Seen(item_key)], {item_key: {ASKED}}), {item_key}, k, filters, alike)
+    return _answer(catalogue, Past([Seen(item_key)], {item_key: {ASKED}}), {item_key}, {item_key}, k, filters, alike)
 
 
 def _answer(
     catalogue: Catalogue,
     known: Past,
     excluded: Set[str],
+    never: Set[str],
     k: int,
     filters: Sequence[Filter] | None,
     blend: Blend | None = None,
 ) -> dict[str, Any]:
+    """What is `excluded` is shown where there is nothing else, but for what may `never` be."""
     conditions = parse_filters(()) if filters is None else filters
     text = IndexText(catalogue.slug, conditions)
     allowed = AllowedItems(catalogue.pk, conditions)
@@ -181,7 +185,7 @@ def _answer(
     missing = k - len(keys)
     newest = allowed.newest(missing, excluded | set(keys)) if missing > 0 else []
     if not keys and not newest and excluded:  # everything was seen: better shown again than nothing
-        newest = allowed.newest(k, frozenset())
+        newest = allowed.newest(k, never)
     served_by = BLEND if any(each.because for each in ranked) else POPULAR if ranked else NEWEST
     return {
         "items": _items(catalogue, ranked, newest, known),

@@ -31,6 +31,7 @@ FOR_YOU_ITEMS = 10
 SEARCH_ITEMS = 48
 RELATED_ITEMS = 16
 RELATED_SHOWN = 6
+LIKENESS = {"text", "graph"}  # channels by which an item is like another one
 MAX_QUERY = 200
 LOOKS = 5  # at a search whose text is still being encoded
 ACCEPTED = {
@@ -77,7 +78,7 @@ def item_page(request: HttpRequest, key: str) -> HttpResponse:
         return shop_page(request, "commerce/_gone.html", catalogue, visitor, {}, status=404)
     known = selectors.past(catalogue, visitor.person)
     together = [one for one in answer["items"] if one["reasons"] and one["reasons"][0]["channel"] == "together"]
-    alike = [one for one in answer["items"] if any(reason["channel"] != "together" for reason in one["reasons"])]
+    alike = [one for one in answer["items"] if any(reason["channel"] in LIKENESS for reason in one["reasons"])]
     context = {
         "item": item,
         "attributes": readable_attributes(item["attributes"]),

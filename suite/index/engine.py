@@ -33,8 +33,8 @@ class GenerationMissing(EngineError):
 class Document:
     """What can be found. `text` follows the title; a `vector` is float32 (d,) of unit length.
 
-    Attributes that are strings, booleans (`"true"`, `"false"`) or lists of strings can be asked for by `Term`,
-    numbers by `Range`. One name may be a number in one document and a string in another.
+    Attributes that are strings, booleans (`"true"`, `"false"`), numbers (`number_text`) or lists of strings can be
+    asked for by `Term`, numbers by `Range`, too. One name may be a number in one document and a string in another.
     """
 
     key: str
@@ -170,8 +170,9 @@ def newest_valid(documents: Sequence[Document], dimensions: int) -> tuple[dict[s
 
 
 def terms_of(attributes: Mapping[str, Attribute]) -> list[tuple[str, str]]:
-    """The (field, value) pairs that `Term` finds: strings, booleans, lists of strings; any other value is passed by."""
-    pairs = []
+    """The (field, value) pairs that `Term` finds: strings, booleans, numbers, lists of strings; any other value is
+    passed by."""
+    pairs = [(name, number_text(value)) for name, value in numbers_of(attributes)]
     for name, value in attributes.items():
         if isinstance(value, bool):
             pairs.append((name, "true" if value else "false"))
@@ -180,6 +181,11 @@ def terms_of(attributes: Mapping[str, Attribute]) -> list[tuple[str, str]]:
         elif isinstance(value, Sequence):
             pairs += [(name, each) for each in value if isinstance(each, str)]
     return [(plain(name), plain(value)) for name, value in pairs if value and len(name + value) <= TERM_LENGTH]
+
+
+def number_text(value: float) -> str:
+    """A number as a term: 42 for 42.0."""
+    return f"{value:.15g}"
 
 
 def numbers_of(attributes: Mapping[str, Attribute]) -> list[tuple[str, float]]:

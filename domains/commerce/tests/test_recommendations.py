@@ -51,6 +51,13 @@ def test_somebody_who_saw_everything_still_gets_a_list():
     catalogue = shop(item("a", "A"))
     take(did("a"))
     assert ids(selectors.recommendations(catalogue, ANN, 5)) == ["a"]
+    take(item("b", "B"), did("b", kind="dismiss"))
+    assert ids(selectors.recommendations(catalogue, ANN, 5)) == ["a"]  # but not of what was dismissed
+
+
+def test_an_item_is_not_similar_to_itself():
+    catalogue = shop(item("a", "A"))
+    assert ids(selectors.similar(catalogue, "a")) == []
 
 
 def test_sessions_are_people_too_and_users_are_apart():
@@ -71,8 +78,8 @@ def test_only_available_items_of_the_catalogue_that_are_there_pass():
 
 def test_filters_hold_on_fields_categories_and_attributes():
     catalogue = shop(
-        item("a", "A", category="Games > Chess", brand="Castle", price=40, wood="oak"),
-        item("b", "B", category="Games > Go", brand="Castle", price=90, tags=["gift", "new"]),
+        item("a", "A", category="Games > Chess", brand="Castle", price=40, wood="oak", size=42),
+        item("b", "B", category="Games > Go", brand="Castle", price=90, tags=["gift", "new"], size="42"),
         item("c", "C", category="Games", brand="Other", price=90.5),
     )
     for texts, wanted in (
@@ -84,6 +91,9 @@ def test_filters_hold_on_fields_categories_and_attributes():
         (["wood:oak", "wood:ash"], "a"),
         (["tags:gift"], "b"),
         (["wood:birch"], ""),
+        (["size:42"], "ba"),
+        (["size:42.0"], "ba"),
+        (["price:90.5"], "c"),
     ):
         answer = selectors.recommendations(catalogue, None, 5, filters=parse_filters(texts))
         assert ids(answer) == list(wanted), texts
